@@ -1,0 +1,173 @@
+package inspect
+
+import (
+	"context"
+	"time"
+)
+
+// Questions are what a diagnosis wants to know beyond the first reading.
+type Questions struct {
+	Subjects    []SubjectQuestion
+	Parents     []int
+	Directories []DirectoryQuestion
+	Probes      []Probe
+	// Owners asks for the owner of these tasks' mount namespaces, MountIDs for
+	// a mount ID of tasks whose mount namespace could not be read.
+	Owners, MountIDs []Task
+	// Still asks which of these tasks are where they were seen.
+	Still []Task
+}
+
+// SubjectQuestion asks for a task in both views, and for peers as it sees them.
+type SubjectQuestion struct {
+	Task  Task
+	Peers []int
+}
+
+// Empty tells whether there is nothing to ask.
+func (q *Questions) Empty() bool {
+	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.MountIDs)+len(q.Still) == 0
+}
+
+// Answers are in the order of the questions.
+type Answers struct {
+	// Subjects are nil where the task has ended or cannot be read.
+	Subjects []*Subject
+	// Parents maps each process asked for, and its ancestors, to its parent.
+	Parents     map[int]int
+	Directories []DirectoryAnswer
+	Probes      []ProbeAnswer
+	// Owners are inodes of user namespaces; 0: not known.
+	Owners []uint64
+	// MountIDs are 0 where they could not be read.
+	MountIDs []int
+	Still    []bool
+}
+
+// settleAge is the age below which a process may still be on its way: a
+// container that is being started has a stale mount for a moment.
+const (
+	settleAge  = 2 * time.Second
+	settleWait = 500 * time.Millisecond
+	tick       = 10 * time.Millisecond // USER_HZ is 100 on every architecture of Go's
+)
+
+// Answer reads what is asked.
+func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
+	a := &Answers{}
+	if err := f.settle(ctx, q.Subjects); err != nil {
+		return nil, err
+	}
+	a.Subjects = make([]*Subject, len(q.Subjects))
+	err := f.each(ctx, len(q.Subjects), func(i int, _ []byte) {
+		e := f.tree.entrant()
+		defer e.close()
+		t := q.Subjects[i].Task
+		if s, err := f.subject(ctx, e, t.PID, t.TID, q.Subjects[i].Peers); err == nil {
+			a.Subjects[i] = s
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.Parents = f.parents(q.Parents)
+	for _, d := range q.Directories {
+		a.Directories = append(a.Directories, f.directories(d))
+	}
+	for _, p := range q.Probes {
+		a.Probes = append(a.Probes, f.probe(ctx, p))
+	}
+	for _, t := range q.Owners {
+		a.Owners = append(a.Owners, f.mountNSOwner(t))
+	}
+	for _, t := range q.MountIDs {
+		a.MountIDs = append(a.MountIDs, f.mountID(t))
+	}
+	for _, t := range q.Still {
+		a.Still = append(a.Still, f.still(t))
+	}
+	return a, ctx.Err()
+}
+
+// settle waits a moment if one of the tasks has only just been started.
+func (f *FS) settle(ctx context.Context, subjects []SubjectQuestion) error {
+	now, ok := f.uptime()
+	if !ok {
+		return nil
+	}
+	for _, s := range subjects {
+		d, err := f.tree.process(s.Task.PID, s.Task.TID)
+		if err != nil {
+			continue
+		}
+		var p Process
+		err = readStat(d, &p)
+		d.close()
+		if err != nil || now-time.Duration(p.StartTicks)*tick > settleAge {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(settleWait):
+			return nil
+		}
+	}
+	return nil
+}
+
+// parents follows each process's line up to the first one without a parent.
+func (f *FS) parents(pids []int) map[int]int {
+	parents := map[int]int{}
+	for _, pid := range pids {
+		for pid > 0 {
+			if _, ok := parents[pid]; ok {
+				break
+			}
+			d, err := f.tree.process(pid, pid)
+			if err != nil {
+				break
+			}
+			var p Process
+			err = readStat(d, &p)
+			d.close()
+			if err != nil {
+				break
+			}
+			parents[pid] = p.PPID
+			pid = p.PPID
+		}
+	}
+	return parents
+}
+
+func (f *FS) mountNSOwner(t Task) uint64 {
+	d, err := f.tree.process(t.PID, t.TID)
+	if err != nil {
+		return 0
+	}
+	defer d.close()
+	owner, err := nsOwner(d, "ns/mnt")
+	if err != nil {
+		return 0
+	}
+	return owner
+}
+
+func (f *FS) mountID(t Task) int {
+	d, err := f.tree.process(t.PID, t.TID)
+	if err != nil {
+		return 0
+	}
+	defer d.close()
+	table, err := mountTable(d)
+	if err != nil {
+		return 0
+	}
+	return table.SomeID
+}
+
+func (f *FS) still(t Task) bool {
+	now, err := f.readTask(t.PID, t.TID, true, nil)
+	return err == nil && now == t
+}

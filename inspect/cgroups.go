@@ -1,0 +1,177 @@
+package inspect
+
+import (
+	"bytes"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// pathLimit is the length from which a path in /proc/PID/cgroup may have been
+// cut: the kernel renders it into a buffer of PATH_MAX bytes and, since 6.8 or
+// so, truncates silently (proc_cgroup_show in kernel/cgroup/cgroup.c).
+const pathLimit = 4095
+
+// Hierarchy is one cgroup hierarchy, as the first two fields of a line of
+// /proc/PID/cgroup name it (cgroups(7)).
+type Hierarchy struct {
+	// ID is the hierarchy's number: 0 for cgroup v2, else one that may change
+	// from boot to boot.
+	ID int
+	// Controllers are the v1 controllers bound to it, sorted; empty for v2 and
+	// for a hierarchy that has only a name.
+	Controllers []string
+	// Name is the name of a named v1 hierarchy ("systemd"), else empty.
+	Name string
+	// Label identifies the hierarchy across boots: "freezer", "cpu,cpuacct"
+	// (sorted), "name=systemd" or "unified".
+	Label string
+}
+
+// Version is 2 for the unified hierarchy and 1 for every other.
+func (h *Hierarchy) Version() int {
+	if h.ID == 0 {
+		return 2
+	}
+	return 1
+}
+
+// Membership is one line of /proc/PID/cgroup: the cgroup of a task in one
+// hierarchy, relative to the cgroup root directory of whoever read it.
+type Membership struct {
+	Hierarchy *Hierarchy
+	// Path is the third field's bytes as they are; the kernel escapes nothing.
+	Path string
+	// Cut is true if Path is so long that the kernel may have cut its end off.
+	Cut bool
+}
+
+// Cgroups is one reading of /proc/PID/cgroup, in the order of hierarchy IDs.
+// Readings with the same bytes share one Cgroups, so that pointers compare.
+type Cgroups struct {
+	Memberships []Membership
+}
+
+// Of returns the membership in the hierarchy with this label.
+func (c *Cgroups) Of(label string) (Membership, bool) {
+	if c != nil {
+		for _, m := range c.Memberships {
+			if m.Hierarchy.Label == label {
+				return m, true
+			}
+		}
+	}
+	return Membership{}, false
+}
+
+// ParseCgroups parses the text of /proc/PID/cgroup: lines
+// "ID:controllers:path", where the path may hold any byte but a newline. An
+// empty text is a process without cgroups, not an error.
+func ParseCgroups(text []byte) (*Cgroups, error) {
+	return new(interner).cgroups(text)
+}
+
+// interner keeps one copy of each distinct cgroup file and hierarchy: ten
+// thousand processes have a few hundred of them.
+type interner struct {
+	mu          sync.Mutex
+	files       map[string]*Cgroups
+	hierarchies map[string]*Hierarchy
+}
+
+func (in *interner) cgroups(text []byte) (*Cgroups, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if c, ok := in.files[string(text)]; ok {
+		return c, nil
+	}
+	c := &Cgroups{}
+	for n, line := range bytes.Split(text, []byte{'\n'}) {
+		if len(line) == 0 {
+			continue
+		}
+		m, err := in.membership(line)
+		if err != nil {
+			return nil, fmt.Errorf("cgroup line %d: %w", n+1, err)
+		}
+		c.Memberships = append(c.Memberships, m)
+	}
+	sort.SliceStable(c.Memberships, func(i, j int) bool {
+		return c.Memberships[i].Hierarchy.ID < c.Memberships[j].Hierarchy.ID
+	})
+	if in.files == nil {
+		in.files = make(map[string]*Cgroups)
+	}
+	in.files[string(text)] = c
+	return c, nil
+}
+
+// membership splits one line on its first two colons: a hierarchy's name
+// cannot hold one, a path can.
+func (in *interner) membership(line []byte) (Membership, error) {
+	field := bytes.SplitN(line, []byte{':'}, 3)
+	if len(field) != 3 {
+		return Membership{}, fmt.Errorf("%q has fewer than three fields", clip(line))
+	}
+	if len(field[2]) == 0 || field[2][0] != '/' {
+		return Membership{}, fmt.Errorf("path %q does not begin with /", clip(field[2]))
+	}
+	h, err := in.hierarchy(string(field[0]), string(field[1]))
+	if err != nil {
+		return Membership{}, err
+	}
+	return Membership{Hierarchy: h, Path: string(field[2]), Cut: len(field[2]) >= pathLimit}, nil
+}
+
+func (in *interner) hierarchy(id, controllers string) (*Hierarchy, error) {
+	key := id + ":" + controllers
+	if h, ok := in.hierarchies[key]; ok {
+		return h, nil
+	}
+	n, err := strconv.Atoi(id)
+	if err != nil || n < 0 || id[0] == '+' {
+		return nil, fmt.Errorf("hierarchy ID %q is not a number", clip([]byte(id)))
+	}
+	if (n == 0) != (controllers == "") {
+		return nil, fmt.Errorf("hierarchy %d with controllers %q: only ID 0, cgroup v2, has none", n, clip([]byte(controllers)))
+	}
+	h := newHierarchy(n, controllers)
+	if in.hierarchies == nil {
+		in.hierarchies = make(map[string]*Hierarchy)
+	}
+	in.hierarchies[key] = h
+	return h, nil
+}
+
+func newHierarchy(id int, controllers string) *Hierarchy {
+	h := &Hierarchy{ID: id, Controllers: []string{}, Label: "unified"}
+	if id == 0 {
+		return h
+	}
+	for _, c := range strings.Split(controllers, ",") {
+		if name, ok := strings.CutPrefix(c, "name="); ok {
+			h.Name = name
+		} else {
+			h.Controllers = append(h.Controllers, c)
+		}
+	}
+	sort.Strings(h.Controllers)
+	h.Label = strings.Join(h.Controllers, ",")
+	if h.Name != "" {
+		if h.Label != "" {
+			h.Label += ","
+		}
+		h.Label += "name=" + h.Name
+	}
+	return h
+}
+
+// clip keeps what an error quotes of a hostile line readable.
+func clip(b []byte) []byte {
+	if len(b) > 64 {
+		return b[:64]
+	}
+	return b
+}

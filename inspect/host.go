@@ -1,0 +1,160 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Want says how much of each process a whole-host reading takes in.
+type Want struct {
+	// Views asks for cgroup files, mount namespaces and mount tables too;
+	// without it only the cgroup namespace of each process is read.
+	Views bool
+	// Threads asks for the threads of every process, ThreadsOf for those of
+	// some. Threads that are where their leader is are not told apart.
+	Threads   bool
+	ThreadsOf []int
+	// Only, if not 0, is the one cgroup namespace to go into.
+	Only uint64
+}
+
+// Host is one reading of all processes.
+type Host struct {
+	Reader Reader
+	// Kernel is the kernel's release (uname -r); empty: not known.
+	Kernel string
+	// Tasks are the living processes in the order of their IDs, and those of
+	// their threads that are elsewhere than their leader.
+	Tasks []Task
+	// Namespaces are the cgroup namespaces that the tasks are in, by inode.
+	Namespaces []*Namespace
+	// Tables are the mount tables of the tasks, in the reader's view.
+	Tables map[TableKey]*MountTable
+	// Own is the reader's own mount table; nil: not known.
+	Own *MountTable
+	// Skipped is what could not be read.
+	Skipped []Skipped
+}
+
+// TableKey tells mount tables apart: a chrooted process sees other mounts than
+// its neighbour in the same mount namespace.
+type TableKey struct {
+	MntNS uint64
+	Root  string
+}
+
+// Table returns the key of the task's mount table.
+func (t Task) Table() TableKey { return TableKey{t.MntNS, t.Root} }
+
+// Namespace is a cgroup namespace and what was read in it.
+type Namespace struct {
+	NS      uint64
+	Members []Task
+	// Entered is true if its view could be read: by entering it, or because it
+	// is the reader's own.
+	Entered bool
+	// Reason says why it was not entered.
+	Reason string
+	// Pairs are the cgroup files of members in both views. The reader's own
+	// namespace needs none.
+	Pairs []Pair
+}
+
+// Pair is one living process's cgroup file as the reader and as its own cgroup
+// namespace sees it, read while it stayed where it was.
+type Pair struct {
+	PID       int
+	Host, Own *Cgroups
+}
+
+// Outside tells whether a path lies outside the cgroup root directory of the
+// namespace in whose view it was read (cgroup_namespaces(7)).
+func Outside(path string) bool {
+	return path == "/.." || strings.HasPrefix(path, "/../")
+}
+
+// Scan reads all processes once. What ends meanwhile is left out.
+func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
+	pids, err := f.pids()
+	if err != nil {
+		return nil, fmt.Errorf("list the processes: %w", err)
+	}
+	sort.Ints(pids)
+	h := &Host{Reader: f.Reader, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}}
+	f.total.Store(int64(len(pids)))
+	if err := f.readTasks(ctx, h, pids, want); err != nil {
+		return nil, err
+	}
+	h.group()
+	if err := f.readNamespaces(ctx, h, want.Only); err != nil {
+		return nil, err
+	}
+	if want.Views {
+		if err := f.readTables(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	if t, err := f.ownTable(); err == nil {
+		h.Own = t
+	}
+	sort.Slice(h.Skipped, func(i, j int) bool {
+		a, b := h.Skipped[i], h.Skipped[j]
+		if a.PID != b.PID {
+			return a.PID < b.PID
+		}
+		return a.What < b.What
+	})
+	return h, nil
+}
+
+func (f *FS) kernel() string {
+	text, err := f.tree.read("sys/kernel/osrelease")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// each runs do for 0..n-1 on the FS's number of workers; do gets a scratch
+// buffer of its worker's.
+func (f *FS) each(ctx context.Context, n int, do func(i int, buf []byte)) error {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(f.jobs, n) {
+		workers.Go(func() {
+			buf := make([]byte, 0, 8192)
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				do(i, buf)
+			}
+		})
+	}
+	workers.Wait()
+	return ctx.Err()
+}
+
+// readTasks reads every process; the results stay in the order of PIDs.
+func (f *FS) readTasks(ctx context.Context, h *Host, pids []int, want Want) error {
+	found := make([][]Task, len(pids))
+	skipped := make([][]Skipped, len(pids))
+	threadsOf := map[int]bool{}
+	for _, pid := range want.ThreadsOf {
+		threadsOf[pid] = true
+	}
+	err := f.each(ctx, len(pids), func(i int, buf []byte) {
+		found[i], skipped[i] = f.readProcess(pids[i], want, threadsOf[pids[i]], buf)
+		f.done.Add(1)
+	})
+	for i := range found {
+		h.Tasks = append(h.Tasks, found[i]...)
+		h.Skipped = append(h.Skipped, skipped[i]...)
+	}
+	return err
+}

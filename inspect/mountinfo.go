@@ -1,0 +1,256 @@
+package inspect
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Bounds on what one mountinfo may cost: a container can mount as much as its
+// memory allows, and it is read as root.
+const (
+	maxMounts       = 200_000
+	maxCgroupMounts = 10_000
+	maxMountLine    = 2 << 20 // bytes
+)
+
+// Mount is one cgroup or cgroup2 line of /proc/PID/mountinfo (proc(5)).
+type Mount struct {
+	ID, ParentID int
+	// Dev is the superblock's "major:minor": one per hierarchy, in every
+	// namespace.
+	Dev string
+	// Root is the directory of the file system that the mount shows (field 4),
+	// relative to the cgroup root directory of whoever read it.
+	Root string
+	// MountPoint is relative to the process's root directory (field 5).
+	MountPoint string
+	// Options are the per-mount options (field 6), SuperOptions those of the
+	// superblock (field 11).
+	Options, SuperOptions []string
+	// Propagation are the optional fields joined by a blank ("shared:20
+	// master:3"), or "private".
+	Propagation string
+	FSType      string
+	Source      string
+	// Visible is false if another mount covers it, or one of its ancestors.
+	Visible bool
+	// Parent is what is known of the mount that it is mounted on.
+	Parent ParentMount
+	// Behind names the file system type of a mount on the way to it whose
+	// server may never answer (FUSE, network, autofs), else it is empty.
+	Behind string
+	// Submounts counts the mounts upon it.
+	Submounts int
+}
+
+// ParentMount is the mount that another one is mounted on.
+type ParentMount struct {
+	// Known is false if the process cannot see the parent mount.
+	Known      bool
+	MountPoint string
+	Shared     bool
+	// Visible tells whether the path MountPoint leads to this mount.
+	Visible bool
+}
+
+// ReadOnly tells whether writing through this mount is refused.
+func (m *Mount) ReadOnly() bool {
+	return has(m.Options, "ro") || has(m.SuperOptions, "ro")
+}
+
+// MountTable is what one mountinfo holds about cgroups.
+type MountTable struct {
+	// Cgroup are the cgroup mounts, in the order of mountinfo.
+	Cgroup []Mount
+	// RootDev and RootDir identify the file system that the process has as its
+	// root directory: superblock and directory in it. They are empty if its
+	// root is no mount, as after a plain chroot(2).
+	RootDev, RootDir string
+	// SomeID is the ID of one of its mounts. Mount IDs are unique on a host,
+	// so that it tells mount namespaces apart. 0: there is no mount.
+	SomeID int
+	// Incomplete says why not all of the file was taken in, or is empty.
+	Incomplete string
+}
+
+// errMountLine is returned for a line that is not mountinfo's.
+var errMountLine = errors.New("not a mountinfo line")
+
+// ParseMountInfo reads the text of /proc/PID/mountinfo and keeps the cgroup
+// mounts. It reads line by line and holds of all other mounts only what
+// visibility needs: ID, parent and mount point. Past its bounds it stops and
+// says so in Incomplete; a line that does not parse is an error.
+func ParseMountInfo(r io.Reader) (*MountTable, error) {
+	t := &MountTable{}
+	var all mountTree
+	in := bufio.NewReaderSize(r, 32<<10)
+	for n := 1; ; n++ {
+		line, err := readLine(in)
+		if err == io.EOF {
+			break
+		}
+		if errors.Is(err, bufio.ErrTooLong) {
+			t.Incomplete = fmt.Sprintf("mountinfo line %d is longer than %d bytes", n, maxMountLine)
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n > maxMounts || len(t.Cgroup) >= maxCgroupMounts {
+			t.Incomplete = fmt.Sprintf("mountinfo has more than %d lines or %d cgroup mounts", maxMounts, maxCgroupMounts)
+			break
+		}
+		if err := t.line(line, &all); err != nil {
+			return nil, fmt.Errorf("mountinfo line %d: %w", n, err)
+		}
+	}
+	all.finish(t)
+	return t, nil
+}
+
+// readLine returns the next line without its newline. The slice is valid until
+// the next call unless the line was longer than the buffer.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	line, err := in.ReadSlice('\n')
+	if err == nil {
+		return line[:len(line)-1], nil
+	}
+	long := append([]byte(nil), line...)
+	for err == bufio.ErrBufferFull {
+		if len(long) > maxMountLine {
+			return nil, bufio.ErrTooLong
+		}
+		line, err = in.ReadSlice('\n')
+		long = append(long, line...)
+	}
+	if err != nil && (err != io.EOF || len(long) == 0) {
+		return nil, err
+	}
+	return bytes.TrimSuffix(long, []byte{'\n'}), nil
+}
+
+// line takes in one line:
+//
+//	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+//	(1)(2)(3)   (4)   (5)      (6)      (7)   (8) (9)   (10)         (11)
+//
+// with any number of optional fields (7) before the separator (8). Super
+// options (11) may hold blanks on some file systems, cgroup's do not.
+func (t *MountTable) line(line []byte, all *mountTree) error {
+	f, rest, ok := fields(line, 6)
+	if !ok {
+		return fmt.Errorf("%w: %q has fewer than six fields", errMountLine, clip(line))
+	}
+	id, err1 := strconv.Atoi(string(f[0]))
+	parent, err2 := strconv.Atoi(string(f[1]))
+	if err1 != nil || err2 != nil {
+		return fmt.Errorf("%w: %q does not begin with two numbers", errMountLine, clip(line))
+	}
+	// The separator is looked for among the fields behind the sixth: the
+	// source, which comes later, may itself be "-".
+	optional, tail, ok := cutSeparator(rest)
+	if !ok {
+		return fmt.Errorf("%w: %q has no separator", errMountLine, clip(line))
+	}
+	g, super, ok := fields(tail, 2)
+	if !ok {
+		// An empty source is printed as nothing at all by some file systems.
+		g, super, ok = fields(tail, 1)
+		if !ok {
+			return fmt.Errorf("%w: %q has no file system type", errMountLine, clip(line))
+		}
+		g = append(g, nil)
+	}
+	point := unescape(f[4])
+	all.add(mountNode{id: int32(id), parent: int32(parent), shared: bytes.Contains(optional, []byte("shared:")), hangs: hangs(g[0])}, point, g[0])
+	if len(point) == 1 && point[0] == '/' {
+		all.roots = append(all.roots, rootMount{id: int32(id), dev: string(f[2]), dir: string(unescape(f[3]))})
+	}
+	t.SomeID = id
+	if fstype := string(g[0]); fstype == "cgroup" || fstype == "cgroup2" {
+		t.Cgroup = append(t.Cgroup, Mount{
+			ID: id, ParentID: parent, Dev: string(f[2]), Root: string(unescape(f[3])), MountPoint: string(point),
+			Options: strings.Split(string(f[5]), ","), SuperOptions: strings.Split(string(bytes.TrimSpace(super)), ","),
+			Propagation: propagation(optional), FSType: fstype, Source: string(unescape(g[1])),
+		})
+	}
+	return nil
+}
+
+// fields cuts the first n blank-separated fields off line.
+func fields(line []byte, n int) (f [][]byte, rest []byte, ok bool) {
+	f = make([][]byte, 0, n+1)
+	for len(f) < n {
+		i := bytes.IndexByte(line, ' ')
+		if i < 0 {
+			if len(line) == 0 || len(f) < n-1 {
+				return f, nil, false
+			}
+			return append(f, line), nil, true
+		}
+		f = append(f, line[:i])
+		line = line[i+1:]
+	}
+	return f, line, true
+}
+
+// cutSeparator splits the optional fields from what follows the " - ".
+func cutSeparator(rest []byte) (optional, tail []byte, ok bool) {
+	if tail, ok = bytes.CutPrefix(rest, []byte("- ")); ok {
+		return nil, tail, true
+	}
+	return bytes.Cut(rest, []byte(" - "))
+}
+
+func propagation(optional []byte) string {
+	if len(optional) == 0 {
+		return "private"
+	}
+	return string(optional)
+}
+
+// hangs tells whether a file system's answers come from a server that may
+// never give them: a user-space one, the network, or the automounter.
+func hangs(fstype []byte) bool {
+	base, _, _ := bytes.Cut(fstype, []byte{'.'})
+	switch string(base) {
+	case "fuse", "fuseblk", "autofs", "nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs",
+		"virtiofs", "lustre", "gfs2", "ocfs2", "glusterfs", "beegfs", "orangefs", "coda", "ncpfs", "vboxsf":
+		return true
+	}
+	return false
+}
+
+// unescape undoes the octal escapes of mountinfo: \040 \011 \012 \134 and, in
+// some fields, \043. Anything else after a backslash stays as it is.
+func unescape(b []byte) []byte {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && i+3 < len(b) && octal(b[i+1], '3') && octal(b[i+2], '7') && octal(b[i+3], '7') {
+			out = append(out, (b[i+1]-'0')<<6|(b[i+2]-'0')<<3|(b[i+3]-'0'))
+			i += 3
+			continue
+		}
+		out = append(out, b[i])
+	}
+	return out
+}
+
+func octal(c, most byte) bool { return c >= '0' && c <= most }
+
+func has(list []string, want string) bool {
+	for _, s := range list {
+		if s == want {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,242 @@
+package inspect
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// probeTime bounds one probe: a file system that the target controls may never
+// answer.
+const probeTime = time.Second
+
+// Probe asks whether a task is listed in the cgroup where its mount point and
+// its path lead to. It needs no path arithmetic, so it confirms or refutes what
+// was concluded from paths.
+type Probe struct {
+	Task  Task
+	Mount Mount
+	// Path is the cgroup's directory, relative to the mount: "." or "a/b".
+	Path string
+}
+
+// ProbeAnswer is what was found.
+type ProbeAnswer struct {
+	// Tried is false, and Reason says why, if it could not be found out.
+	Tried  bool
+	Listed bool
+	Reason string
+	// Inode is that of the directory that the mount shows; 0: not known.
+	Inode uint64
+}
+
+func (f *FS) probe(ctx context.Context, p Probe) ProbeAnswer {
+	if !f.Reader.SamePIDs {
+		return ProbeAnswer{Reason: "the procfs numbers processes otherwise than cgroup.procs does here"}
+	}
+	if p.Mount.Behind != "" {
+		return ProbeAnswer{Reason: "the mount point lies behind a " + p.Mount.Behind + " mount, which may never answer"}
+	}
+	answer := make(chan ProbeAnswer, 1)
+	go func() { answer <- f.lookFor(p) }()
+	select {
+	case a := <-answer:
+		return a
+	case <-ctx.Done():
+		return ProbeAnswer{Reason: "interrupted"}
+	case <-time.After(probeTime):
+		return ProbeAnswer{Reason: fmt.Sprintf("no answer within %v", probeTime)}
+	}
+}
+
+// lookFor opens the mount point without trusting anything that the target may
+// have put on the way: no symbolic link is followed, the walk stays below the
+// target's root directory, and what is found must be the cgroup mount that
+// mountinfo told of.
+func (f *FS) lookFor(p Probe) ProbeAnswer {
+	d, err := f.tree.process(p.Task.PID, p.Task.TID)
+	if err != nil {
+		return ProbeAnswer{Reason: reason(err)}
+	}
+	defer d.close()
+	mount, inode, err := openMount(d, &p.Mount)
+	if err != nil {
+		return ProbeAnswer{Reason: "open " + p.Mount.MountPoint + ": " + reason(err)}
+	}
+	defer unix.Close(mount)
+	listed, err := listedBelow(mount, p)
+	if err != nil {
+		return ProbeAnswer{Reason: reason(err), Inode: inode}
+	}
+	return ProbeAnswer{Tried: true, Listed: listed, Inode: inode}
+}
+
+var errOtherMount = errors.New("another mount is there")
+
+// openMount returns a descriptor of the directory that the mount shows.
+func openMount(d dir, m *Mount) (fd int, inode uint64, err error) {
+	at, ok := d.(fsDir)
+	if !ok {
+		return -1, 0, errRecorded
+	}
+	root, err := unix.Openat(int(at), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, 0, err
+	}
+	defer unix.Close(root)
+	fd, err = unix.Openat2(root, "."+path.Clean(m.MountPoint), &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return -1, 0, err
+	}
+	var stx unix.Statx_t
+	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID|unix.STATX_INO, &stx)
+	if err == nil && (stx.Mask&unix.STATX_MNT_ID == 0 || stx.Mnt_id != uint64(m.ID) || !isCgroupfs(fd)) {
+		err = errOtherMount
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, 0, err
+	}
+	return fd, stx.Ino, nil
+}
+
+func isCgroupfs(fd int) bool {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return false
+	}
+	return st.Type == unix.CGROUP_SUPER_MAGIC || st.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
+// listedBelow looks the task up in the list of its cgroup: "tasks" of v1 and
+// "cgroup.threads" of v2 hold thread IDs, "cgroup.procs" of v2 process IDs,
+// but in a threaded cgroup it cannot be read. A cgroup that is not there, or
+// has been removed (ENODEV), lists nothing.
+func listedBelow(mount int, p Probe) (bool, error) {
+	list, id := "tasks", p.Task.TID
+	if p.Mount.FSType == "cgroup2" {
+		list, id = "cgroup.procs", p.Task.PID
+	}
+	listed, err := listedIn(mount, path.Join(p.Path, list), id)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		listed, err = listedIn(mount, path.Join(p.Path, "cgroup.threads"), p.Task.TID)
+	}
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOTDIR) {
+		return false, nil
+	}
+	return listed, err
+}
+
+func listedIn(mount int, name string, id int) (bool, error) {
+	fd, err := unix.Openat2(mount, name, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return false, err
+	}
+	file := fsFile(fd)
+	defer file.Close()
+	return lists(file, id)
+}
+
+// lists tells whether a list of numbers, one a line, has id.
+func lists(r io.Reader, id int) (bool, error) {
+	want := strconv.Itoa(id)
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		if in.Text() == want {
+			return true, nil
+		}
+	}
+	return false, in.Err()
+}
+
+// DirectoryQuestion asks which directories a cgroup tree has at some depth.
+type DirectoryQuestion struct {
+	// MountPoint is a cgroup mount of the reader's own.
+	MountPoint string
+	// Path is a directory relative to it, Depth how far below that to look; 0
+	// asks for the directory itself.
+	Path  string
+	Depth int
+}
+
+// DirectoryAnswer is what is there.
+type DirectoryAnswer struct {
+	// Err is empty, or why it could not be found out. That Path does not exist
+	// is an answer: no directories.
+	Err         string
+	Directories []Directory
+}
+
+// Directory is a cgroup's directory.
+type Directory struct {
+	// Path is relative to the mount.
+	Path  string
+	Inode uint64
+}
+
+// maxDirectories bounds how many cgroups are looked through.
+const maxDirectories = 20_000
+
+var errManyDirectories = fmt.Errorf("more than %d cgroups to look through", maxDirectories)
+
+func (f *FS) directories(q DirectoryQuestion) DirectoryAnswer {
+	if t, ok := f.tree.(*fsTree); !ok || !t.live {
+		return DirectoryAnswer{Err: "a recorded procfs has no cgroup file system"}
+	}
+	fd, err := unix.Open(q.MountPoint, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return DirectoryAnswer{Err: reason(err)}
+	}
+	defer unix.Close(fd)
+	if !isCgroupfs(fd) {
+		return DirectoryAnswer{Err: q.MountPoint + " is no cgroup file system"}
+	}
+	var a DirectoryAnswer
+	rel := "." + path.Clean("/"+q.Path)
+	if err := collect(fsDir(fd), rel, q.Depth, &a.Directories); err != nil && !gone(err) {
+		return DirectoryAnswer{Err: reason(err)}
+	}
+	return a
+}
+
+// collect adds the directories depth levels below rel.
+func collect(mount fsDir, rel string, depth int, into *[]Directory) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(mount), rel, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil
+	}
+	if depth == 0 {
+		if len(*into) >= maxDirectories {
+			return errManyDirectories
+		}
+		*into = append(*into, Directory{Path: strings.TrimPrefix(path.Clean(rel), "./"), Inode: st.Ino})
+		return nil
+	}
+	names, err := mount.names(rel)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := collect(mount, rel+"/"+name, depth-1, into); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return nil
+}

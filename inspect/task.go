@@ -1,0 +1,166 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxTries bounds how often a process that keeps moving is read again.
+const maxTries = 5
+
+// readError says which file of a process could not be read.
+type readError struct {
+	what string
+	err  error
+}
+
+func (e *readError) Error() string { return e.what + ": " + reason(e.err) }
+func (e *readError) Unwrap() error { return e.err }
+
+// errNoNamespace says that a process has left its namespaces: it is a zombie,
+// or about to be one.
+var errNoNamespace = errors.New("it has left its namespaces")
+
+// errMoving says that a process changed faster than it could be read.
+var errMoving = errors.New("it keeps changing its cgroups or namespaces")
+
+func skipped(pid int, err error) Skipped {
+	var r *readError
+	if errors.As(err, &r) {
+		return Skipped{PID: pid, What: r.what, Reason: reason(r.err)}
+	}
+	return Skipped{PID: pid, What: "process", Reason: reason(err)}
+}
+
+// readProcess returns a process and those of its threads that are asked for.
+func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, []Skipped) {
+	leader, err := f.readTask(pid, pid, want.Views, buf)
+	if errors.Is(err, errNoNamespace) {
+		// If only the leader has ended, the process lives on in its threads.
+		if t, ok := f.livingThread(pid, want.Views, buf); ok {
+			return []Task{t}, nil
+		}
+		return nil, nil
+	}
+	if err != nil {
+		if gone(err) {
+			return nil, nil
+		}
+		return []Task{leader}, []Skipped{skipped(pid, err)}
+	}
+	tasks := []Task{leader}
+	if want.Threads || threads {
+		tasks = append(tasks, f.strayThreads(leader, want.Views, buf)...)
+	}
+	return tasks, nil
+}
+
+// readTask reads one task through one open directory. With an error the task
+// has what could be read.
+func (f *FS) readTask(pid, tid int, views bool, buf []byte) (Task, error) {
+	t := Task{PID: pid, TID: tid}
+	d, err := f.tree.process(pid, tid)
+	if err != nil {
+		return t, &readError{"process", err}
+	}
+	defer d.close()
+	for range maxTries {
+		before, err := cgroupNS(d)
+		if err != nil || !views {
+			t.CgroupNS = before
+			return t, err
+		}
+		if err := f.readViews(d, &t, buf); err != nil {
+			return t, err
+		}
+		after, err := cgroupNS(d)
+		if err != nil {
+			return t, err
+		}
+		if before == after {
+			t.CgroupNS = before
+			return t, nil
+		}
+	}
+	return t, &readError{"ns/cgroup", errMoving}
+}
+
+// cgroupNS returns the inode of the task's cgroup namespace.
+func cgroupNS(d dir) (uint64, error) {
+	text, err := d.link("ns/cgroup")
+	if err == unix.ENOENT {
+		return 0, errNoNamespace
+	}
+	if err != nil {
+		return 0, &readError{"ns/cgroup", err}
+	}
+	if ns := nsOf(text, nil); ns != 0 {
+		return ns, nil
+	}
+	return 0, &readError{"ns/cgroup", fmt.Errorf("%q names no namespace", clip([]byte(text)))}
+}
+
+// readViews reads what a view of the task is judged by. A mount namespace or
+// root directory that is denied stays unknown.
+func (f *FS) readViews(d dir, t *Task, buf []byte) error {
+	text, err := d.read("cgroup", buf)
+	if err != nil {
+		return &readError{"cgroup", err}
+	}
+	if t.Cgroups, err = f.intern.cgroups(text); err != nil {
+		return &readError{"cgroup", err}
+	}
+	mnt, err := d.link("ns/mnt")
+	if err != nil && !denied(err) {
+		return &readError{"ns/mnt", err}
+	}
+	t.MntNS = nsOf(mnt, err)
+	root, err := d.link("root")
+	if err != nil && !denied(err) {
+		return &readError{"root", err}
+	}
+	t.Root = root
+	return nil
+}
+
+// livingThread returns the first thread of a process whose leader has ended.
+func (f *FS) livingThread(pid int, views bool, buf []byte) (Task, bool) {
+	tids, err := f.threads(pid)
+	if err != nil {
+		return Task{}, false
+	}
+	for _, tid := range tids {
+		if tid == pid {
+			continue
+		}
+		if t, err := f.readTask(pid, tid, views, buf); err == nil {
+			return t, true
+		}
+	}
+	return Task{}, false
+}
+
+// strayThreads returns the threads that are in other namespaces or cgroups than
+// their leader.
+func (f *FS) strayThreads(leader Task, views bool, buf []byte) []Task {
+	tids, err := f.threads(leader.PID)
+	if err != nil {
+		return nil
+	}
+	var stray []Task
+	for _, tid := range tids {
+		if tid == leader.TID {
+			continue
+		}
+		t, err := f.readTask(leader.PID, tid, views, buf)
+		if err != nil {
+			continue // it has ended, or is as unreadable as its leader
+		}
+		if t.CgroupNS != leader.CgroupNS || t.MntNS != leader.MntNS || t.Root != leader.Root || t.Cgroups != leader.Cgroups {
+			stray = append(stray, t)
+		}
+	}
+	return stray
+}

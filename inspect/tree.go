@@ -1,0 +1,206 @@
+package inspect
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// tree is where process directories are read from: a procfs, or one recorded.
+type tree interface {
+	// process opens /proc/PID, or /proc/PID/task/TID if tid is another number.
+	process(pid, tid int) (dir, error)
+	// link and read answer for names at the top of the tree.
+	link(name string) (string, error)
+	read(name string) ([]byte, error)
+	// entrant returns a reader that can go into cgroup namespaces.
+	entrant() entrant
+	close() error
+}
+
+// dir is one process's directory, held open: whatever is read through it is
+// that process's, and after its end nothing is.
+type dir interface {
+	// link returns the text of a symbolic link.
+	link(name string) (string, error)
+	// read returns a small file whole, in buf if it fits.
+	read(name string, buf []byte) ([]byte, error)
+	// open returns a file to be streamed.
+	open(name string) (io.ReadCloser, error)
+	// names returns the entries of a directory below it.
+	names(name string) ([]string, error)
+	close()
+}
+
+// entrant goes into cgroup namespaces, one after the other.
+type entrant interface {
+	// in enters the cgroup namespace of d's process, which must be ns, and
+	// runs do, whose reads are those of a member of that namespace.
+	in(d dir, ns uint64, do func(lens) error) error
+	close()
+}
+
+// lens reads a file of a process as a member of a namespace does.
+type lens interface {
+	read(d dir, name string, buf []byte) ([]byte, error)
+	open(d dir, name string) (io.ReadCloser, error)
+}
+
+// errChanged says that a process is no longer in the namespace it was seen in.
+var errChanged = errors.New("it changed its cgroup namespace meanwhile")
+
+// errRecorded says that a recorded tree has no namespaces to go into.
+var errRecorded = errors.New("a recorded procfs has no namespaces to enter")
+
+// fsTree is a tree in the file system: a procfs, or a copy of one.
+type fsTree struct {
+	fd   int
+	path string
+	live bool
+}
+
+func openTree(path string) (*fsTree, error) {
+	fd, err := retry(func() (int, error) {
+		return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &fsTree{fd: fd, path: path, live: st.Type == unix.PROC_SUPER_MAGIC}, nil
+}
+
+func (t *fsTree) process(pid, tid int) (dir, error) {
+	name := strconv.Itoa(pid)
+	if tid != pid {
+		name += "/task/" + strconv.Itoa(tid)
+	}
+	fd, err := retry(func() (int, error) {
+		return unix.Openat(t.fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return fsDir(fd), nil
+}
+
+func (t *fsTree) link(name string) (string, error) { return fsDir(t.fd).link(name) }
+
+func (t *fsTree) read(name string) ([]byte, error) { return fsDir(t.fd).read(name, nil) }
+
+func (t *fsTree) close() error { return unix.Close(t.fd) }
+
+// fsDir is a directory's descriptor.
+type fsDir int
+
+func (d fsDir) link(name string) (string, error) {
+	var buf [256]byte
+	for size := len(buf); ; size *= 4 {
+		b := buf[:]
+		if size > len(buf) {
+			b = make([]byte, size)
+		}
+		n, err := unix.Readlinkat(int(d), name, b)
+		if err != nil {
+			return "", err
+		}
+		if n < len(b) {
+			return string(b[:n]), nil
+		}
+	}
+}
+
+func (d fsDir) read(name string, buf []byte) ([]byte, error) {
+	fd, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if cap(buf) < 4096 {
+		buf = make([]byte, 0, 4096)
+	}
+	buf = buf[:0]
+	for {
+		n, err := retry(func() (int, error) { return unix.Read(fd, buf[len(buf):cap(buf)]) })
+		if err != nil {
+			return nil, err
+		}
+		buf = buf[:len(buf)+n]
+		// The files read so are rendered in one piece (single_open in
+		// fs/seq_file.c), so a short read is the last: one call saved per file.
+		if n == 0 || len(buf) < cap(buf) {
+			return buf, nil
+		}
+		buf = append(buf, make([]byte, len(buf))...)[:len(buf)]
+	}
+}
+
+func (d fsDir) open(name string) (io.ReadCloser, error) {
+	fd, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	return fsFile(fd), nil
+}
+
+// file opens for reading without ever waiting: a FIFO planted in a recorded
+// tree would block else.
+func (d fsDir) file(name string) (int, error) {
+	return retry(func() (int, error) {
+		return unix.Openat(int(d), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	})
+}
+
+func (d fsDir) names(name string) ([]string, error) {
+	fd, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+func (d fsDir) close() { unix.Close(int(d)) }
+
+// fsFile reads a descriptor without the run-time's poller, which procfs has no
+// use for.
+type fsFile int
+
+func (f fsFile) Read(p []byte) (int, error) {
+	n, err := retry(func() (int, error) { return unix.Read(int(f), p) })
+	if err == nil && n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return max(n, 0), err
+}
+
+func (f fsFile) Close() error { return unix.Close(int(f)) }
+
+// retry repeats a call that a signal interrupted.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// gone tells whether an error says that the process has ended: ENOENT before a
+// file is opened, ESRCH after.
+func gone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)
+}
+
+// denied tells whether an error says that the reader may not.
+func denied(err error) bool {
+	return errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
+}
