@@ -11,9 +11,9 @@ type Questions struct {
 	Parents     []int
 	Directories []DirectoryQuestion
 	Probes      []Probe
-	// Owners asks for the owner of these tasks' mount namespaces, MountIDs for
-	// a mount ID of tasks whose mount namespace could not be read.
-	Owners, MountIDs []Task
+	// Owners asks for the owner of these tasks' mount namespaces, Tables for
+	// the mount tables of tasks whose mount namespace could not be read.
+	Owners, Tables []Task
 	// Still asks which of these tasks are where they were seen.
 	Still []Task
 }
@@ -26,7 +26,7 @@ type SubjectQuestion struct {
 
 // Empty tells whether there is nothing to ask.
 func (q *Questions) Empty() bool {
-	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.MountIDs)+len(q.Still) == 0
+	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0
 }
 
 // Answers are in the order of the questions.
@@ -39,9 +39,9 @@ type Answers struct {
 	Probes      []ProbeAnswer
 	// Owners are inodes of user namespaces; 0: not known.
 	Owners []uint64
-	// MountIDs are 0 where they could not be read.
-	MountIDs []int
-	Still    []bool
+	// Tables are nil where they could not be read.
+	Tables []*MountTable
+	Still  []bool
 }
 
 // settleAge is the age below which a process may still be on its way: a
@@ -80,8 +80,8 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 	for _, t := range q.Owners {
 		a.Owners = append(a.Owners, f.mountNSOwner(t))
 	}
-	for _, t := range q.MountIDs {
-		a.MountIDs = append(a.MountIDs, f.mountID(t))
+	for _, t := range q.Tables {
+		a.Tables = append(a.Tables, f.tableOf(t))
 	}
 	for _, t := range q.Still {
 		a.Still = append(a.Still, f.still(t))
@@ -154,17 +154,17 @@ func (f *FS) mountNSOwner(t Task) uint64 {
 	return owner
 }
 
-func (f *FS) mountID(t Task) int {
+func (f *FS) tableOf(t Task) *MountTable {
 	d, err := f.tree.process(t.PID, t.TID)
 	if err != nil {
-		return 0
+		return nil
 	}
 	defer d.close()
 	table, err := mountTable(d)
 	if err != nil {
-		return 0
+		return nil
 	}
-	return table.SomeID
+	return table
 }
 
 func (f *FS) still(t Task) bool {

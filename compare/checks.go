@@ -1,0 +1,155 @@
+package compare
+
+import (
+	"fmt"
+	"sort"
+
+	"nsinspect/inspect"
+)
+
+// Check is one thing that doctor looks for. A new check is one entry here, one
+// function, and its text in docs/checks.md.
+type Check struct {
+	Name string
+	// Severity is that of its findings, unless one says otherwise.
+	Severity Severity
+	// headline says in a few words what n findings of it mean.
+	headline func(n int) string
+	run      func(*Diagnosis) []*Finding
+}
+
+// Checks are all checks, in the order in which they run and are told.
+var Checks = []Check{
+	{"dead-root", Error, plural("cgroup namespace has lost its root directory", "cgroup namespaces have lost their root directories"), (*Diagnosis).deadRoot},
+	{"stale-mount-root", Error, plural("cgroup mount shows the wrong tree", "cgroup mounts show the wrong tree"), (*Diagnosis).staleMountRoot},
+	{"process-outside-root", Error, plural("cgroup namespace has processes outside its root", "cgroup namespaces have processes outside their roots"), (*Diagnosis).processOutsideRoot},
+	{"path-not-under-mount", Error, plural("hierarchy cannot be reached through its mounts", "hierarchies cannot be reached through their mounts"), (*Diagnosis).pathNotUnderMount},
+	{"foreign-mount-root", Warning, plural("cgroup mount shows a neighbour's tree", "cgroup mounts show a neighbour's tree"), (*Diagnosis).foreignMountRoot},
+	{"extra-mount-outside-root", Info, plural("wider cgroup mount beside a good one", "wider cgroup mounts beside good ones"), (*Diagnosis).extraMountOutsideRoot},
+	{"visitor", Info, plural("namespace has visitors", "namespaces have visitors"), (*Diagnosis).visitor},
+	{"no-cgroup-mount", Info, plural("mount namespace without cgroup mounts", "mount namespaces without cgroup mounts"), (*Diagnosis).noCgroupMount},
+	{"reader-not-initial", Info, plural("reader in a private cgroup namespace", "readers in private cgroup namespaces"), (*Diagnosis).readerNotInitial},
+	{"incomplete", Info, plural("part of the host not seen", "parts of the host not seen"), (*Diagnosis).incomplete},
+}
+
+// Headline says in a few words what n findings of a check mean.
+func Headline(check string, n int) string {
+	for _, c := range Checks {
+		if c.Name == check {
+			return c.headline(n)
+		}
+	}
+	return check
+}
+
+func plural(one, more string) func(int) string {
+	return func(n int) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %s", n, more)
+	}
+}
+
+// faultKey is what one fault belongs to: it is told once for all the processes
+// that have it.
+type faultKey struct {
+	cgroupNS, mntNS uint64
+	root            string
+	hierarchy       string
+	mount           int
+}
+
+// faults collects the findings of one check.
+type faults struct {
+	check string
+	list  []*Finding
+	by    map[faultKey]*Finding
+}
+
+func newFaults(check string) *faults {
+	return &faults{check: check, by: map[faultKey]*Finding{}}
+}
+
+// at returns the finding for a key, and whether it is new; it then is about g's
+// first task. In either case g's tasks are among those it touches.
+func (f *faults) at(k faultKey, g *group, tasks []inspect.Task) (*Finding, bool) {
+	found, ok := f.by[k]
+	if !ok {
+		found = &Finding{
+			Check: f.check, CgroupNS: k.cgroupNS, MntNS: k.mntNS,
+			PID: tasks[0].PID, Evidence: map[string]any{}, task: tasks[0],
+		}
+		if g.subject != nil && g.subject.Process.PID == found.PID {
+			found.Command = g.subject.Process.Command
+		}
+		found.Verify = []string{"nsinspect", "doctor", fmt.Sprint(found.PID)}
+		f.by[k] = found
+		f.list = append(f.list, found)
+	}
+	found.PIDs = merge(found.PIDs, pids(tasks))
+	return found, !ok
+}
+
+// merge adds numbers to a sorted list.
+func merge(list, more []int) []int {
+	have := make(map[int]bool, len(list))
+	for _, n := range list {
+		have[n] = true
+	}
+	for _, n := range more {
+		if !have[n] {
+			have[n] = true
+			list = append(list, n)
+		}
+	}
+	sort.Ints(list)
+	return list
+}
+
+// eachView runs do for every hierarchy of the groups that were read in their
+// own view and are no visitors. Whatever a check tells, it was read there.
+func (d *Diagnosis) eachView(do func(*group, *HierarchyView)) {
+	for _, g := range d.groups {
+		if g.subject == nil || len(g.tasks) == 0 {
+			continue
+		}
+		for i := range g.views {
+			do(g, &g.views[i])
+		}
+	}
+}
+
+func mountKey(g *group, v *HierarchyView, m *MountView) faultKey {
+	return faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, root: g.task().Root, hierarchy: v.Hierarchy.Label, mount: m.ID}
+}
+
+// paths puts what a view rests on into a finding's evidence.
+func (f *Finding) paths(v *HierarchyView, m *MountView) {
+	f.Hierarchy = v.Hierarchy
+	f.Evidence["host_path"] = v.HostPath
+	f.Evidence["namespace_path"] = v.NamespacePath
+	f.Evidence["root_directory"] = nil
+	if v.RootDirectory != "" {
+		f.Evidence["root_directory"] = v.RootDirectory
+	}
+	if m != nil {
+		f.Mount = m
+		f.Evidence["namespace_root"] = m.NamespaceRoot
+		f.Evidence["mount_point"] = m.MountPoint
+	}
+}
+
+// probeAt makes a finding ask whether the kernel lists the process where the
+// mount point and its path lead to.
+func (f *Finding) probeAt(g *group, v *HierarchyView, m *MountView) {
+	if v.NamespacePath == "" || v.Outside() {
+		f.Evidence["not_confirmed"] = "its path leads outside the namespace's root directory"
+		return
+	}
+	path := "."
+	if v.NamespacePath != "/" {
+		path = v.NamespacePath[1:]
+	}
+	f.probe = &inspect.Probe{Task: g.subject.Process.Task, Mount: m.Mount, Path: path}
+}

@@ -1,0 +1,160 @@
+package compare
+
+import (
+	"sort"
+
+	"nsinspect/inspect"
+)
+
+// Diagnosis works through the checks. It asks for what it needs to know beyond
+// the first reading of the host, in rounds:
+//
+//	d := NewDiagnosis(host, nil)
+//	for q, more := d.Ask(); more; q, more = d.Ask() {
+//		d.Learn(answers to q)
+//	}
+//	report := d.Report()
+type Diagnosis struct {
+	host   *inspect.Host
+	only   map[int]bool // nil: all
+	groups []*group
+	roots  map[uint64]Roots
+	family family
+	// sharers are the tasks of each mount namespace.
+	sharers map[uint64][]inspect.Task
+	// strangers are tasks whose mount namespace is not known, with the mount
+	// tables that may tell them apart.
+	strangers []inspect.Task
+	tables    []*inspect.MountTable
+	owners    map[uint64]uint64 // of mount namespaces
+	drafts    []*Finding
+	rounds    []round
+	asked     round
+}
+
+// round is one exchange: what it asks, and what it makes of the answers.
+type round interface {
+	ask(*Diagnosis) inspect.Questions
+	learn(*Diagnosis, *inspect.Answers)
+}
+
+// NewDiagnosis starts from one reading of the host. only are the processes that
+// are judged; none means all.
+func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
+	d := &Diagnosis{
+		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{},
+		family:  family{parents: map[int]int{}, tasks: map[int]inspect.Task{}},
+		sharers: map[uint64][]inspect.Task{},
+	}
+	if len(only) > 0 {
+		d.only = map[int]bool{}
+		for _, pid := range only {
+			d.only[pid] = true
+		}
+	}
+	for _, t := range h.Tasks {
+		if _, ok := d.family.tasks[t.PID]; !ok {
+			d.family.tasks[t.PID] = t
+		}
+		if t.MntNS != 0 {
+			d.sharers[t.MntNS] = append(d.sharers[t.MntNS], t)
+		} else {
+			d.strangers = append(d.strangers, t)
+		}
+	}
+	for _, ns := range h.Namespaces {
+		d.roots[ns.NS] = NewRoots(h.Reader, ns, Hierarchies(h))
+	}
+	d.groups = d.chosen(makeGroups(h))
+	for _, g := range d.groups {
+		d.guess(g)
+		g.judge(h.Reader, d.roots[g.task().CgroupNS])
+	}
+	d.rounds = []round{&againRound{}, &rootRound{}, &proofRound{}}
+	return d
+}
+
+// chosen leaves out the groups without any of the processes asked for.
+func (d *Diagnosis) chosen(groups []*group) []*group {
+	if d.only == nil {
+		return groups
+	}
+	var kept []*group
+	for _, g := range groups {
+		var tasks []inspect.Task
+		for _, t := range g.tasks {
+			if d.only[t.PID] {
+				tasks = append(tasks, t)
+			}
+		}
+		if len(tasks) > 0 {
+			g.tasks = tasks
+			kept = append(kept, g)
+		}
+	}
+	return kept
+}
+
+// guess finds likely root directories for a namespace that was not entered.
+func (d *Diagnosis) guess(g *group) {
+	ns := d.namespace(g.task().CgroupNS)
+	if ns != nil && !ns.Entered && g.table != nil {
+		d.roots[ns.NS].likely(g.task().Cgroups, g.table.Cgroup, hierarchyOf(g.task().Cgroups))
+	}
+}
+
+func (d *Diagnosis) namespace(ns uint64) *inspect.Namespace {
+	list := d.host.Namespaces
+	i := sort.Search(len(list), func(i int) bool { return list[i].NS >= ns })
+	if i < len(list) && list[i].NS == ns {
+		return list[i]
+	}
+	return nil
+}
+
+// Hierarchies are those that any task of the host is in, by ID.
+func Hierarchies(h *inspect.Host) []*inspect.Hierarchy {
+	seen := map[string]*inspect.Hierarchy{}
+	var list []*inspect.Hierarchy
+	add := func(c *inspect.Cgroups) {
+		if c == nil {
+			return
+		}
+		for _, m := range c.Memberships {
+			if seen[m.Hierarchy.Label] == nil {
+				seen[m.Hierarchy.Label] = m.Hierarchy
+				list = append(list, m.Hierarchy)
+			}
+		}
+	}
+	last := (*inspect.Cgroups)(nil)
+	for _, t := range h.Tasks {
+		if t.Cgroups != last {
+			add(t.Cgroups)
+			last = t.Cgroups
+		}
+	}
+	for _, ns := range h.Namespaces {
+		for _, p := range ns.Pairs {
+			add(p.Host)
+		}
+	}
+	sortByHierarchy(list, func(h *inspect.Hierarchy) *inspect.Hierarchy { return h })
+	return list
+}
+
+// Ask returns the next questions; more is false when there are none left.
+func (d *Diagnosis) Ask() (q inspect.Questions, more bool) {
+	for len(d.rounds) > 0 {
+		d.asked, d.rounds = d.rounds[0], d.rounds[1:]
+		q = d.asked.ask(d)
+		if !q.Empty() {
+			return q, true
+		}
+		d.asked.learn(d, &inspect.Answers{})
+	}
+	return inspect.Questions{}, false
+}
+
+// Learn takes in the answers to the last questions.
+func (d *Diagnosis) Learn(a *inspect.Answers) { d.asked.learn(d, a) }

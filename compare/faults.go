@@ -1,0 +1,179 @@
+package compare
+
+import (
+	"fmt"
+	"strings"
+)
+
+// staleMountRoot finds visible mounts that show a tree above the namespace's
+// root directory, with no good mount of the hierarchy beside. In a container
+// whose runtime or volume mounted it so it may be meant, as agents do it.
+func (d *Diagnosis) staleMountRoot() []*Finding {
+	found := newFaults("stale-mount-root")
+	d.eachView(func(g *group, v *HierarchyView) {
+		good := v.good()
+		for i := range v.Mounts {
+			m := &v.Mounts[i]
+			if !m.Visible || m.Verdict != VerdictStale || good != nil {
+				continue
+			}
+			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
+			if !isNew {
+				continue
+			}
+			f.paths(v, m)
+			f.probeAt(g, v, m)
+			above := "the namespace's root directory"
+			if v.RootDirectory != "" {
+				above = v.RootDirectory
+			}
+			f.Message = fmt.Sprintf("its root is %s in their view: it shows the tree above %s, so what they read and write there is not theirs", m.NamespaceRoot, above)
+			if d.container(g) {
+				f.Severity = Warning
+			}
+		}
+	})
+	return found.list
+}
+
+// container tells whether the group's root file system is not the reader's.
+func (d *Diagnosis) container(g *group) bool {
+	own := d.host.Own
+	return own != nil && own.RootDev != "" && g.table != nil && (g.table.RootDev != own.RootDev || g.table.RootDir != own.RootDir)
+}
+
+// foreignMountRoot finds visible mounts that show a neighbour's tree.
+func (d *Diagnosis) foreignMountRoot() []*Finding {
+	found := newFaults("foreign-mount-root")
+	d.eachView(func(g *group, v *HierarchyView) {
+		if v.good() != nil {
+			return
+		}
+		for i := range v.Mounts {
+			m := &v.Mounts[i]
+			if !m.Visible || m.Verdict != VerdictForeign {
+				continue
+			}
+			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
+			if !isNew {
+				continue
+			}
+			f.paths(v, m)
+			f.probeAt(g, v, m)
+			f.Message = fmt.Sprintf("its root is %s in their view: it shows a neighbour's cgroups, so what they read and write there is not theirs", m.NamespaceRoot)
+			f.Remedy.Notes = []string{"it may be meant: who mounted it decides; a fresh mount of the hierarchy made in their cgroup namespace shows their own tree"}
+		}
+	})
+	return found.list
+}
+
+// extraMountOutsideRoot finds mounts that show too much beside a good one.
+func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
+	found := newFaults("extra-mount-outside-root")
+	d.eachView(func(g *group, v *HierarchyView) {
+		good := v.good()
+		for i := range v.Mounts {
+			m := &v.Mounts[i]
+			if good == nil || !m.Visible || m.Verdict != VerdictStale && m.Verdict != VerdictForeign {
+				continue
+			}
+			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
+			if !isNew {
+				continue
+			}
+			f.paths(v, m)
+			f.Message = fmt.Sprintf("its root is %s in their view, beside the good mount at %s: a tool that takes the first or the last mount of a hierarchy may pick the wrong one", m.NamespaceRoot, good.MountPoint)
+		}
+	})
+	return found.list
+}
+
+// deadRoot finds namespaces whose root directory was removed.
+func (d *Diagnosis) deadRoot() []*Finding {
+	found := newFaults("dead-root")
+	d.eachView(func(g *group, v *HierarchyView) {
+		if v.life != Dead {
+			return
+		}
+		k := faultKey{cgroupNS: g.task().CgroupNS, hierarchy: v.Hierarchy.Label}
+		f, isNew := found.at(k, g, g.tasks)
+		if !isNew {
+			return
+		}
+		var shown *MountView
+		for i := range v.Mounts {
+			if v.Mounts[i].Visible {
+				shown = &v.Mounts[i]
+				break
+			}
+		}
+		f.paths(v, shown)
+		f.MntNS = g.task().MntNS
+		name := "its root directory"
+		if v.RootDirectory != "" {
+			name = "its root directory " + v.RootDirectory
+		}
+		f.Message = fmt.Sprintf("%s was removed: its processes are at %s in its view, a fresh mount fails or shows none of them", name, v.NamespacePath)
+		f.Evidence["not_confirmed"] = "its path leads outside the namespace's root directory"
+		f.Remedy.Notes = []string{"a cgroup namespace's root cannot be changed: restart these processes, so that they get a new cgroup namespace"}
+	})
+	return found.list
+}
+
+// processOutsideRoot finds processes that were moved out of their namespace's
+// root directory. Where that was removed they had to be, and it is not told
+// again.
+func (d *Diagnosis) processOutsideRoot() []*Finding {
+	found := newFaults("process-outside-root")
+	d.eachView(func(g *group, v *HierarchyView) {
+		if !v.Outside() || v.life == Dead {
+			return
+		}
+		k := faultKey{cgroupNS: g.task().CgroupNS, hierarchy: v.Hierarchy.Label}
+		f, isNew := found.at(k, g, g.tasks)
+		if !isNew {
+			return
+		}
+		f.paths(v, nil)
+		f.MntNS = g.task().MntNS
+		f.Evidence["not_confirmed"] = "its path leads outside the namespace's root directory"
+		f.Message = fmt.Sprintf("their cgroup is %s in their own view: they were moved out after their cgroup namespace was made, and what limits them lies where they cannot look", v.NamespacePath)
+		if v.RootDirectory != "" {
+			f.Remedy.Notes = []string{fmt.Sprintf("move them back below %s, as the reader sees it, or restart them where they are now", v.RootDirectory)}
+		} else {
+			f.Remedy.Notes = []string{"no process is left inside the namespace's root directory, so whether it still exists could not be told: restart them where they are now"}
+		}
+	})
+	return found.list
+}
+
+// pathNotUnderMount finds processes that no visible mount of a hierarchy shows.
+func (d *Diagnosis) pathNotUnderMount() []*Finding {
+	found := newFaults("path-not-under-mount")
+	d.eachView(func(g *group, v *HierarchyView) {
+		if v.Verdict != VerdictUnreachable || v.Outside() {
+			return
+		}
+		var roots []string
+		var first *MountView
+		for i := range v.Mounts {
+			m := &v.Mounts[i]
+			if m.Visible {
+				roots = append(roots, m.NamespaceRoot+" at "+m.MountPoint)
+				if first == nil {
+					first = m
+				}
+			}
+		}
+		k := mountKey(g, v, first)
+		f, isNew := found.at(k, g, g.tasks)
+		if !isNew {
+			return
+		}
+		f.paths(v, first)
+		f.probeAt(g, v, first)
+		f.Message = fmt.Sprintf("their cgroup %s is under none of its mounts (%s): every tool that joins mount point and path fails", v.NamespacePath, strings.Join(roots, ", "))
+		f.Remedy.Notes = []string{"mount the part of the hierarchy that they are in, or move them back to where the mount shows them"}
+	})
+	return found.list
+}

@@ -1,0 +1,149 @@
+package compare
+
+import (
+	"sort"
+
+	"nsinspect/inspect"
+)
+
+// proofRound drafts the findings, asks the kernel to confirm them, and finds
+// out whom mending would hurt.
+type proofRound struct {
+	probed []*Finding
+	owners []uint64
+	drafts []*Finding
+}
+
+func (r *proofRound) ask(d *Diagnosis) inspect.Questions {
+	for _, c := range Checks {
+		for _, f := range c.run(d) {
+			if f.Severity == "" {
+				f.Severity = c.Severity
+			}
+			r.drafts = append(r.drafts, f)
+		}
+	}
+	var q inspect.Questions
+	mendable := false
+	asked := map[uint64]bool{}
+	for _, f := range r.drafts {
+		if f.probe != nil {
+			q.Probes = append(q.Probes, *f.probe)
+			r.probed = append(r.probed, f)
+		}
+		if f.Check == "stale-mount-root" {
+			mendable = true
+			if !asked[f.MntNS] {
+				asked[f.MntNS] = true
+				q.Owners = append(q.Owners, f.task)
+				r.owners = append(r.owners, f.MntNS)
+			}
+		}
+	}
+	if mendable {
+		q.Owners = append(q.Owners, inspect.Task{PID: d.host.Reader.PID, TID: d.host.Reader.PID})
+		r.owners = append(r.owners, readerOwner)
+		q.Tables = d.strangers
+	}
+	return q
+}
+
+func (r *proofRound) learn(d *Diagnosis, a *inspect.Answers) {
+	for i, f := range r.probed {
+		answer := a.Probes[i]
+		if !answer.Tried {
+			f.Evidence["not_confirmed"] = answer.Reason
+			continue
+		}
+		f.Confirmed = truth(!answer.Listed)
+	}
+	for i, ns := range r.owners {
+		d.owners[ns] = a.Owners[i]
+	}
+	d.tables = a.Tables
+	if len(d.tables) != len(d.strangers) {
+		d.tables = make([]*inspect.MountTable, len(d.strangers))
+	}
+	for _, f := range r.drafts {
+		// The kernel lists the process where the path says: nothing is wrong.
+		if f.Confirmed == nil || *f.Confirmed {
+			d.drafts = append(d.drafts, f)
+		}
+	}
+	d.remedies()
+	sort.SliceStable(d.drafts, func(i, j int) bool {
+		return weight[d.drafts[i].Severity] > weight[d.drafts[j].Severity]
+	})
+}
+
+// remedies writes how the stale mounts are mended.
+func (d *Diagnosis) remedies() {
+	for _, f := range d.drafts {
+		if f.Check != "stale-mount-root" {
+			continue
+		}
+		for _, g := range d.groups {
+			if g.subject == nil || g.subject.Process.PID != f.PID || len(g.tasks) == 0 || g.task().MntNS != f.MntNS {
+				continue
+			}
+			for i := range g.views {
+				if g.views[i].Hierarchy.Label == f.Hierarchy.Label {
+					d.mend(f, g, &g.views[i], f.Mount)
+				}
+			}
+		}
+	}
+}
+
+// Report concludes.
+func (d *Diagnosis) Report() *Report {
+	r := &Report{
+		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.host.Skipped,
+		Findings: []Finding{}, Coverage: d.coverage(),
+	}
+	count := map[string]int{}
+	for _, f := range d.drafts {
+		count[f.Check]++
+		r.Findings = append(r.Findings, *f)
+	}
+	for _, c := range Checks {
+		r.Checks = append(r.Checks, CheckResult{Check: c.Name, Examined: d.examined(c.Name), Findings: count[c.Name]})
+	}
+	return r
+}
+
+// examined counts the processes that a check could judge.
+func (d *Diagnosis) examined(check string) int {
+	switch check {
+	case "reader-not-initial":
+		return 1
+	case "incomplete":
+		return d.processes()
+	}
+	seen := map[int]bool{}
+	for _, g := range d.groups {
+		if check != "no-cgroup-mount" && !g.known() || check == "no-cgroup-mount" && g.table == nil {
+			continue
+		}
+		for _, t := range append(g.tasks, g.visitors...) {
+			seen[t.PID] = true
+		}
+	}
+	return len(seen)
+}
+
+func (d *Diagnosis) coverage() Coverage {
+	c := Coverage{Processes: d.processes()}
+	for _, ns := range d.host.Namespaces {
+		c.Namespaces++
+		if ns.Entered {
+			c.Entered++
+		}
+	}
+	missed := map[int]bool{}
+	for _, s := range d.missed() {
+		missed[s.PID] = true
+	}
+	c.Skipped = len(missed)
+	return c
+}

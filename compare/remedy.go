@@ -1,0 +1,182 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"nsinspect/inspect"
+)
+
+// carried are the per-mount options that a fresh mount has to be given again
+// (mount(8)); all others are the kernel's defaults, or not the mount's own.
+var carried = []string{"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "nosymfollow"}
+
+// MountOptions returns what mount(8) has to be given to mount a hierarchy in a
+// cgroup namespace: every controller of it (fewer are refused, EPERM), its
+// name, and the old mount's own flags. Super options are never copied.
+func MountOptions(h *inspect.Hierarchy, old *inspect.Mount) []string {
+	var options []string
+	for _, flag := range carried {
+		if slices.Contains(old.Options, flag) {
+			options = append(options, flag)
+		}
+	}
+	if h.Version() == 2 {
+		return options
+	}
+	options = append(options, h.Controllers...)
+	if len(h.Controllers) == 0 {
+		options = append(options, "none")
+	}
+	if h.Name != "" {
+		options = append(options, "name="+h.Name)
+	}
+	return options
+}
+
+// Hurt says whom a change of a task's mounts would hurt beside the task itself.
+// safe is nil if that could not be found out.
+func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
+	t := g.task()
+	if d.container(g) {
+		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
+	}
+	if d.sharesHost(t, m) {
+		return truth(false), []string{"it shares the host's mount namespace, so mending this mount would break the host's: start it with a mount namespace of its own (unshare -C -m), then mount its hierarchies there"}
+	}
+	var others []int
+	for _, o := range d.sharers[t.MntNS] {
+		if o.CgroupNS != t.CgroupNS {
+			others = append(others, o.PID)
+		}
+	}
+	unknown := 0
+	for i, s := range d.strangers {
+		switch table := d.tables[i]; {
+		case table == nil:
+			unknown++
+		case sees(table, m.ID):
+			others = append(others, s.PID)
+		}
+	}
+	switch {
+	case len(others) > 0:
+		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(merge(nil, others)))}
+	case unknown > 0:
+		return nil, []string{fmt.Sprintf("whether %d processes that could not be read use this mount namespace could not be found out: run it as root", unknown)}
+	}
+	return truth(true), []string{"no other cgroup namespace uses this mount namespace"}
+}
+
+// sharesHost tells whether the task is in the mount namespace of PID 1, or of a
+// reader in the initial cgroup namespace. Where a link is unreadable the mount
+// itself tells: mount IDs are unique.
+func (d *Diagnosis) sharesHost(t inspect.Task, m *MountView) bool {
+	if host := d.hostMntNS(); host != 0 && host == t.MntNS {
+		return true
+	}
+	first, ok := d.family.tasks[1]
+	if !ok || first.PID == t.PID {
+		return ok
+	}
+	if first.MntNS != 0 {
+		return first.MntNS == t.MntNS
+	}
+	for i, s := range d.strangers {
+		if s.PID == 1 && d.tables[i] != nil {
+			return sees(d.tables[i], m.ID)
+		}
+	}
+	return false
+}
+
+func sees(t *inspect.MountTable, id int) bool {
+	for i := range t.Cgroup {
+		if t.Cgroup[i].ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// mend writes the remedy of a stale mount. Steps are given only where they are
+// safe to paste and will work.
+func (d *Diagnosis) mend(f *Finding, g *group, v *HierarchyView, m *MountView) {
+	safe, notes := d.hurt(g, m)
+	f.Remedy = Remedy{Safe: safe, Notes: notes}
+	if safe == nil || !*safe {
+		return
+	}
+	if why := d.unmendable(g, v, m); why != "" {
+		f.Remedy.Notes = append(f.Remedy.Notes, why)
+		return
+	}
+	f.Remedy.Steps = steps(g.task(), v.Hierarchy, m)
+}
+
+// unmendable says why there are no commands to paste, or nothing.
+func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string {
+	t := g.task()
+	owner := d.owners[t.MntNS]
+	switch {
+	case v.life != Alive:
+		return "no live process proves that the namespace's root directory still exists: a fresh mount might fail or show nothing, so no commands are given"
+	case !clean(m.MountPoint) || !clean(m.Parent.MountPoint):
+		return "the mount point's name has characters that are not safe to paste, so no commands are given"
+	case t.Root != "/":
+		return "its root directory is not that of its mount namespace, so the mount point's path would lead elsewhere: no commands are given"
+	case owner == 0 || d.readerUserNS() == 0:
+		return "who owns its mount namespace could not be found out, so no commands are given"
+	case owner != d.readerUserNS():
+		return "its mount namespace is owned by a user namespace: the inherited mount is locked and cannot be taken away, so make a fresh mount elsewhere in it and move it onto " + m.MountPoint
+	case !m.Parent.Known || m.Parent.Shared && !m.Parent.Visible:
+		return "the mount that it lies on cannot be named by a path, so whether the change would reach others cannot be controlled: no commands are given"
+	case m.Submounts > 0:
+		return fmt.Sprintf("%d mounts lie upon it, which would have to be taken away first: no commands are given", m.Submounts)
+	case stackedOn(v, m):
+		return "another mount of the same hierarchy lies under it, which would refuse the fresh one: no commands are given"
+	}
+	return ""
+}
+
+// stackedOn tells whether the mount covers one of the same hierarchy.
+func stackedOn(v *HierarchyView, m *MountView) bool {
+	for i := range v.Mounts {
+		if v.Mounts[i].ID == m.ParentID {
+			return true
+		}
+	}
+	return false
+}
+
+// steps are the commands: only the host's programs run, in the task's mount
+// namespace by file descriptor (-N), and mount(2) is called by a member of its
+// cgroup namespace (nsenter -C), which is what gives the new mount its root.
+func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
+	pid := fmt.Sprint(t.PID)
+	inside := func(argv ...string) []string {
+		return append([]string{"nsenter", "-t", pid, "-C", "--"}, argv...)
+	}
+	list := [][]string{{"sh", "-c", fmt.Sprintf(`test "$(readlink /proc/%s/ns/mnt)" = 'mnt:[%d]'`, pid, t.MntNS)}}
+	if m.Parent.Shared {
+		list = append(list, inside("mount", "-N", pid, "--make-slave", m.Parent.MountPoint))
+	}
+	list = append(list, inside("umount", "-N", pid, m.MountPoint))
+	mount := []string{"mount", "-N", pid, "-t", m.FSType}
+	if options := MountOptions(h, &m.Mount); len(options) > 0 {
+		mount = append(mount, "-o", strings.Join(options, ","))
+	}
+	source := "cgroup2"
+	if h.Version() == 1 {
+		source = strings.TrimPrefix(h.Label, "name=")
+	}
+	return append(list, inside(append(mount, source, m.MountPoint)...))
+}
+
+// readerUserNS is the reader's user namespace, as far as it owns its own mount
+// namespace.
+func (d *Diagnosis) readerUserNS() uint64 { return d.owners[readerOwner] }
+
+// readerOwner is the key of the reader's user namespace among the owners.
+const readerOwner = 0

@@ -1,0 +1,316 @@
+package compare
+
+import (
+	"sort"
+	"strings"
+
+	"nsinspect/inspect"
+)
+
+// Verdict says what a mount, a hierarchy or a process is worth to whoever joins
+// mount point and cgroup path.
+type Verdict string
+
+// The verdicts, worst first.
+const (
+	VerdictDead        Verdict = "dead"
+	VerdictStale       Verdict = "stale"
+	VerdictForeign     Verdict = "foreign"
+	VerdictUnreachable Verdict = "unreachable"
+	VerdictUnknown     Verdict = "unknown"
+	VerdictNone        Verdict = "none"
+	VerdictSub         Verdict = "sub"
+	VerdictOK          Verdict = "ok"
+)
+
+var badness = map[Verdict]int{
+	VerdictDead: 7, VerdictStale: 6, VerdictForeign: 5, VerdictUnreachable: 4,
+	VerdictUnknown: 3, VerdictNone: 2, VerdictSub: 1, VerdictOK: 0,
+}
+
+// Worse tells whether v is worse than w.
+func (v Verdict) Worse(w Verdict) bool { return badness[v] > badness[w] }
+
+// Healthy tells whether nothing is wrong and everything could be seen.
+func (v Verdict) Healthy() bool { return v == VerdictOK || v == VerdictSub }
+
+// HierarchyView is one hierarchy of a process, in both views.
+type HierarchyView struct {
+	Hierarchy *inspect.Hierarchy
+	// HostPath is the cgroup path as the reader sees it, NamespacePath as a
+	// member of the process's cgroup namespace does; empty: not known.
+	HostPath, NamespacePath string
+	// RootDirectory is the namespace's, as the reader sees it; empty: not known.
+	RootDirectory string
+	// Known says how NamespacePath is known.
+	Known   Known
+	Verdict Verdict
+	Mounts  []MountView
+	life    Life
+}
+
+// Outside tells whether the process lies outside its namespace's root
+// directory; false also where that is not known.
+func (h *HierarchyView) Outside() bool { return inspect.Outside(h.NamespacePath) }
+
+// good returns a visible mount through which the process can be found in its
+// own part of the tree.
+func (h *HierarchyView) good() *MountView {
+	for i := range h.Mounts {
+		m := &h.Mounts[i]
+		if m.Visible && m.Verdict.Healthy() && h.NamespacePath != "" && Contains(m.NamespaceRoot, h.NamespacePath) {
+			return m
+		}
+	}
+	return nil
+}
+
+// MountView is one cgroup mount that a process has, in both views. Its Root is
+// as the reader sees it.
+type MountView struct {
+	inspect.Mount
+	// NamespaceRoot is its root as a member of the namespace sees it; empty:
+	// not known.
+	NamespaceRoot string
+	Verdict       Verdict
+}
+
+// sight is all that one process's views are made from.
+type sight struct {
+	cgroups *inspect.Cgroups
+	mounts  *inspect.MountTable // nil: not known
+	// own is what was read inside; nil: derive it from roots.
+	own   *inspect.View
+	roots Roots
+}
+
+// look puts the two views side by side, hierarchy by hierarchy.
+func (s sight) look() []HierarchyView {
+	of := hierarchyOf(s.cgroups)
+	byLabel := map[string][]inspect.Mount{}
+	if s.mounts != nil {
+		for _, m := range s.mounts.Cgroup {
+			if h := of(&m); h != nil {
+				byLabel[h.Label] = append(byLabel[h.Label], m)
+			}
+		}
+	}
+	own := s.ownRoots()
+	views := make([]HierarchyView, 0, len(s.cgroups.Memberships))
+	for _, m := range s.cgroups.Memberships {
+		v := s.paths(m)
+		for _, mount := range byLabel[m.Hierarchy.Label] {
+			v.Mounts = append(v.Mounts, MountView{Mount: mount, NamespaceRoot: s.mountRoot(&v, &mount, own)})
+		}
+		v.judge(s.mounts)
+		views = append(views, v)
+	}
+	return views
+}
+
+// ownRoots are the mount roots that were read inside, by mount ID.
+func (s sight) ownRoots() map[int]string {
+	if s.own == nil || s.own.Mounts == nil {
+		return nil
+	}
+	roots := make(map[int]string, len(s.own.Mounts.Cgroup))
+	for _, m := range s.own.Mounts.Cgroup {
+		roots[m.ID] = m.Root
+	}
+	return roots
+}
+
+func (s sight) paths(m inspect.Membership) HierarchyView {
+	v := HierarchyView{Hierarchy: m.Hierarchy, HostPath: m.Path, Known: Unknown}
+	root := s.roots[m.Hierarchy.Label]
+	if root != nil {
+		v.RootDirectory, v.life = root.Path, root.Life
+	}
+	if s.own != nil {
+		if own, ok := s.own.Cgroups.Of(m.Hierarchy.Label); ok {
+			v.NamespacePath, v.Known = own.Path, Entered
+		}
+		return v
+	}
+	if root == nil || root.Path == "" || m.Cut {
+		return v
+	}
+	switch path, ok := Rel(root.Path, m.Path); {
+	case ok && root.Known == Likely:
+		v.NamespacePath, v.Known = path, Likely
+	case ok && root.Life == Alive:
+		v.NamespacePath, v.Known = path, Derived
+	}
+	return v
+}
+
+func (s sight) mountRoot(v *HierarchyView, m *inspect.Mount, own map[int]string) string {
+	if own != nil {
+		return own[m.ID]
+	}
+	if v.Known == Unknown || v.RootDirectory == "" {
+		return ""
+	}
+	view, ok := Rel(v.RootDirectory, m.Root)
+	if !ok {
+		return ""
+	}
+	return view
+}
+
+// judge gives the verdicts on the mounts, and from them that on the hierarchy.
+func (h *HierarchyView) judge(table *inspect.MountTable) {
+	for i := range h.Mounts {
+		h.Mounts[i].Verdict = h.judgeMount(&h.Mounts[i])
+	}
+	good := h.good()
+	reachable, broken, visible := false, false, false
+	h.Verdict = VerdictOK
+	for i := range h.Mounts {
+		m := &h.Mounts[i]
+		if m.Verdict == VerdictUnreachable && good != nil {
+			m.Verdict = VerdictSub // a part of the tree that is not the process's
+		}
+		if !m.Visible {
+			continue
+		}
+		visible = true
+		switch {
+		case m.Verdict == VerdictDead, m.Verdict == VerdictUnknown:
+			broken = true
+		case m.Verdict == VerdictStale, m.Verdict == VerdictForeign:
+			broken = true
+			if good != nil {
+				continue
+			}
+		default:
+			reachable = reachable || Contains(m.NamespaceRoot, h.NamespacePath)
+		}
+		if m.Verdict.Worse(h.Verdict) {
+			h.Verdict = m.Verdict
+		}
+	}
+	switch {
+	case table == nil:
+		h.Verdict = VerdictUnknown
+	case !visible:
+		h.Verdict = VerdictNone
+	case !reachable && !broken:
+		h.Verdict = VerdictUnreachable
+	}
+	if table != nil && table.Incomplete != "" && !h.Verdict.Worse(VerdictUnknown) {
+		h.Verdict = VerdictUnknown
+	}
+	if h.life == Dead && visible {
+		h.Verdict = VerdictDead
+	}
+}
+
+// judgeMount judges a mount by its root in the namespace's view. What is only
+// likely is not vouched for.
+func (h *HierarchyView) judgeMount(m *MountView) Verdict {
+	switch {
+	case h.life == Dead:
+		return VerdictDead
+	case m.NamespaceRoot == "" || h.Known == Unknown || h.Known == Likely:
+		return VerdictUnknown
+	case Above(m.NamespaceRoot):
+		return VerdictStale
+	case inspect.Outside(m.NamespaceRoot):
+		return VerdictForeign
+	case m.NamespaceRoot == "/":
+		return VerdictOK
+	case Contains(m.NamespaceRoot, h.NamespacePath):
+		return VerdictSub
+	default:
+		return VerdictUnreachable
+	}
+}
+
+// hierarchyOf returns a function that finds the hierarchy of a mount. A v1
+// mount names its controllers, or its name, among the superblock's options.
+func hierarchyOf(cgroups *inspect.Cgroups) func(*inspect.Mount) *inspect.Hierarchy {
+	var unified *inspect.Hierarchy
+	by := map[string]*inspect.Hierarchy{}
+	if cgroups != nil {
+		for _, m := range cgroups.Memberships {
+			h := m.Hierarchy
+			if h.ID == 0 {
+				unified = h
+			}
+			for _, c := range h.Controllers {
+				by[c] = h
+			}
+			if h.Name != "" {
+				by["name="+h.Name] = h
+			}
+		}
+	}
+	return func(m *inspect.Mount) *inspect.Hierarchy {
+		if m.FSType == "cgroup2" {
+			return unified
+		}
+		for _, option := range m.SuperOptions {
+			if h := by[option]; h != nil {
+				return h
+			}
+		}
+		return nil
+	}
+}
+
+// worst returns the worst of the hierarchies' verdicts.
+func worst(views []HierarchyView) Verdict {
+	if len(views) == 0 {
+		return VerdictUnknown
+	}
+	v := VerdictOK
+	for i := range views {
+		if views[i].Verdict.Worse(v) {
+			v = views[i].Verdict
+		}
+	}
+	return v
+}
+
+func sortByHierarchy[T any](list []T, of func(T) *inspect.Hierarchy) {
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := of(list[i]), of(list[j])
+		if a.ID != b.ID {
+			return a.ID < b.ID
+		}
+		return a.Label < b.Label
+	})
+}
+
+// Layout says which kinds of hierarchies a mount table shows: unified, legacy,
+// hybrid or none (systemd's words). A host whose /sys/fs/cgroup is cgroup2 is
+// unified, also if a v1 hierarchy is mounted beside.
+func Layout(t *inspect.MountTable) string {
+	if t == nil {
+		return ""
+	}
+	var v1, v2 bool
+	for _, m := range t.Cgroup {
+		if !m.Visible {
+			continue
+		}
+		if m.FSType == "cgroup2" {
+			if strings.TrimRight(m.MountPoint, "/") == "/sys/fs/cgroup" {
+				return "unified"
+			}
+			v2 = true
+		} else {
+			v1 = true
+		}
+	}
+	switch {
+	case v1 && v2:
+		return "hybrid"
+	case v1:
+		return "legacy"
+	case v2:
+		return "unified"
+	}
+	return "none"
+}

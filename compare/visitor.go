@@ -1,0 +1,89 @@
+package compare
+
+import "nsinspect/inspect"
+
+// family is what is known of who is whose parent.
+type family struct {
+	parents map[int]int
+	tasks   map[int]inspect.Task // the leaders, by PID
+}
+
+// ancestor returns the nearest ancestor for which is holds.
+func (f family) ancestor(pid int, is func(inspect.Task) bool) (inspect.Task, bool) {
+	for range len(f.parents) + 1 {
+		parent, ok := f.parents[pid]
+		if !ok || parent == 0 {
+			return inspect.Task{}, false
+		}
+		if t, ok := f.tasks[parent]; ok && is(t) {
+			return t, true
+		}
+		pid = parent
+	}
+	return inspect.Task{}, false
+}
+
+// fromOutside tells whether a process's parent cannot be seen, though it is not
+// the first of its PID namespace: it was put there from another one.
+func (f family) fromOutside(pid int) bool {
+	parent, ok := f.parents[pid]
+	return ok && parent == 0 && pid > 2 // 2 is kthreadd
+}
+
+// descends tells whether pid is a descendant of ancestor.
+func (f family) descends(pid, ancestor int) bool {
+	_, ok := f.ancestor(pid, func(t inspect.Task) bool { return t.PID == ancestor })
+	return ok
+}
+
+// cgroupVisitor tells whether a task outside its namespace's root entered the
+// namespace from elsewhere (nsenter, a debug shell): it still is where its
+// nearest ancestor in another cgroup namespace is, while the namespace has
+// members of its own, inside, and they are not its children.
+func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []inspect.Task, inside func(inspect.Task) bool) bool {
+	if !f.fromOutside(t.PID) {
+		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS })
+		if !ok {
+			return false
+		}
+		for i := range views {
+			theirs, ok := a.Cgroups.Of(views[i].Hierarchy.Label)
+			if views[i].Outside() && (!ok || theirs.Path != views[i].HostPath) {
+				return false
+			}
+		}
+	}
+	native := false
+	for _, m := range members {
+		if !inside(m) {
+			continue
+		}
+		if f.descends(m.PID, t.PID) {
+			return false
+		}
+		native = true
+	}
+	return native
+}
+
+// mountVisitor tells whether a task entered its mount namespace from elsewhere:
+// it has its cgroup namespace and its cgroups from its nearest ancestor in
+// another mount namespace, while others, not its children, live in this one
+// with theirs.
+func (f family) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
+	if t.MntNS == 0 {
+		return false
+	}
+	if !f.fromOutside(t.PID) {
+		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.MntNS != t.MntNS })
+		if !ok || a.CgroupNS != t.CgroupNS || a.Cgroups != t.Cgroups {
+			return false
+		}
+	}
+	for _, q := range sharers {
+		if (q.CgroupNS != t.CgroupNS || q.Cgroups != t.Cgroups) && q.CgroupNS != 0 && !f.descends(q.PID, t.PID) {
+			return true
+		}
+	}
+	return false
+}
