@@ -15,10 +15,15 @@ type member struct {
 }
 
 func (r *againRound) ask(d *Diagnosis) inspect.Questions {
+	var q inspect.Questions
 	if r.groups == nil {
 		r.groups = d.suspects()
+		for _, g := range d.groups {
+			if g.mountless() {
+				q.Parents = append(q.Parents, g.task().PID) // it may be a kernel thread
+			}
+		}
 	}
-	var q inspect.Questions
 	for _, g := range r.groups {
 		q.Subjects = append(q.Subjects, inspect.SubjectQuestion{Task: g.task()})
 		for _, t := range g.tasks {
@@ -67,6 +72,9 @@ func (d *Diagnosis) hostMntNS() uint64 {
 func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 	for pid, parent := range a.Parents {
 		d.family.parents[pid] = parent
+	}
+	for pid := range a.Kernel {
+		d.kernel[pid] = true
 	}
 	for _, g := range r.groups {
 		g.tasks = nil

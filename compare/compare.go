@@ -46,7 +46,7 @@ func Compare(reader inspect.Reader, s *inspect.Subject, members []inspect.Pair) 
 	if s.Own == nil {
 		c.Known = Unknown
 		if c.Namespace != 0 && s.Host.Mounts != nil {
-			roots.likely(s.Host.Cgroups, s.Host.Mounts.Cgroup, hierarchyOf(s.Host.Cgroups))
+			roots.likely(s.Host.Cgroups, s.Host.Mounts.Cgroup, HierarchyOf(s.Host.Cgroups))
 		}
 		for _, r := range roots {
 			if r.Known == Likely {
@@ -119,7 +119,7 @@ func Summarize(h *inspect.Host, ns *inspect.Namespace, hierarchies []*inspect.Hi
 	}
 	roots := NewRoots(h.Reader, ns, hierarchies)
 	if subject != nil && subject.Own == nil && subject.Host.Mounts != nil {
-		roots.likely(subject.Host.Cgroups, subject.Host.Mounts.Cgroup, hierarchyOf(subject.Host.Cgroups))
+		roots.likely(subject.Host.Cgroups, subject.Host.Mounts.Cgroup, HierarchyOf(subject.Host.Cgroups))
 	}
 	s.Roots = roots.list()
 	return s

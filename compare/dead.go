@@ -64,7 +64,7 @@ func (d *Diagnosis) search(g *group, root *Root) *rootQuestion {
 	if base == "" || d.host.Own == nil {
 		return nil
 	}
-	of := hierarchyOf(g.subject.Host.Cgroups)
+	of := HierarchyOf(g.subject.Host.Cgroups)
 	for i := range d.host.Own.Cgroup {
 		m := &d.host.Own.Cgroup[i]
 		h := of(m)

@@ -20,6 +20,7 @@ type Diagnosis struct {
 	groups []*group
 	roots  map[uint64]Roots
 	family family
+	kernel map[int]bool // the kernel threads among those looked at
 	// sharers are the tasks of each mount namespace.
 	sharers map[uint64][]inspect.Task
 	// strangers are tasks whose mount namespace is not known, with the mount
@@ -44,7 +45,7 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
 		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{},
 		family:  family{parents: map[int]int{}, tasks: map[int]inspect.Task{}},
-		sharers: map[uint64][]inspect.Task{},
+		sharers: map[uint64][]inspect.Task{}, kernel: map[int]bool{},
 	}
 	if len(only) > 0 {
 		d.only = map[int]bool{}
@@ -99,7 +100,7 @@ func (d *Diagnosis) chosen(groups []*group) []*group {
 func (d *Diagnosis) guess(g *group) {
 	ns := d.namespace(g.task().CgroupNS)
 	if ns != nil && !ns.Entered && g.table != nil {
-		d.roots[ns.NS].likely(g.task().Cgroups, g.table.Cgroup, hierarchyOf(g.task().Cgroups))
+		d.roots[ns.NS].likely(g.task().Cgroups, g.table.Cgroup, HierarchyOf(g.task().Cgroups))
 	}
 }
 
@@ -127,7 +128,8 @@ func Hierarchies(h *inspect.Host) []*inspect.Hierarchy {
 			}
 		}
 	}
-	last := (*inspect.Cgroups)(nil)
+	add(h.OwnCgroups)
+	last := h.OwnCgroups
 	for _, t := range h.Tasks {
 		if t.Cgroups != last {
 			add(t.Cgroups)

@@ -37,11 +37,12 @@ func outsidePath(g *group) any {
 	return nil
 }
 
-// noCgroupMount tells of processes that see no cgroup mount at all.
+// noCgroupMount tells of processes that see no cgroup mount at all. Kernel
+// threads have no use for one; devtmpfs's lives in a mount namespace of its own.
 func (d *Diagnosis) noCgroupMount() []*Finding {
 	found := newFaults("no-cgroup-mount")
 	for _, g := range d.groups {
-		if len(g.tasks) == 0 || !g.mountless() {
+		if len(g.tasks) == 0 || !g.mountless() || d.kernel[g.task().PID] {
 			continue
 		}
 		t := g.task()

@@ -86,7 +86,7 @@ type sight struct {
 
 // look puts the two views side by side, hierarchy by hierarchy.
 func (s sight) look() []HierarchyView {
-	of := hierarchyOf(s.cgroups)
+	of := HierarchyOf(s.cgroups)
 	byLabel := map[string][]inspect.Mount{}
 	if s.mounts != nil {
 		for _, m := range s.mounts.Cgroup {
@@ -227,9 +227,9 @@ func (h *HierarchyView) judgeMount(m *MountView) Verdict {
 	}
 }
 
-// hierarchyOf returns a function that finds the hierarchy of a mount. A v1
+// HierarchyOf returns a function that finds the hierarchy of a mount. A v1
 // mount names its controllers, or its name, among the superblock's options.
-func hierarchyOf(cgroups *inspect.Cgroups) func(*inspect.Mount) *inspect.Hierarchy {
+func HierarchyOf(cgroups *inspect.Cgroups) func(*inspect.Mount) *inspect.Hierarchy {
 	var unified *inspect.Hierarchy
 	by := map[string]*inspect.Hierarchy{}
 	if cgroups != nil {

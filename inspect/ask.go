@@ -34,7 +34,9 @@ type Answers struct {
 	// Subjects are nil where the task has ended or cannot be read.
 	Subjects []*Subject
 	// Parents maps each process asked for, and its ancestors, to its parent.
-	Parents     map[int]int
+	Parents map[int]int
+	// Kernel has those of them that are kernel threads.
+	Kernel      map[int]bool
 	Directories []DirectoryAnswer
 	Probes      []ProbeAnswer
 	// Owners are inodes of user namespaces; 0: not known.
@@ -70,7 +72,7 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Parents = f.parents(q.Parents)
+	f.parents(q.Parents, a)
 	for _, d := range q.Directories {
 		a.Directories = append(a.Directories, f.directories(d))
 	}
@@ -117,11 +119,11 @@ func (f *FS) settle(ctx context.Context, subjects []SubjectQuestion) error {
 }
 
 // parents follows each process's line up to the first one without a parent.
-func (f *FS) parents(pids []int) map[int]int {
-	parents := map[int]int{}
+func (f *FS) parents(pids []int, a *Answers) {
+	a.Parents, a.Kernel = map[int]int{}, map[int]bool{}
 	for _, pid := range pids {
 		for pid > 0 {
-			if _, ok := parents[pid]; ok {
+			if _, ok := a.Parents[pid]; ok {
 				break
 			}
 			d, err := f.tree.process(pid, pid)
@@ -134,11 +136,13 @@ func (f *FS) parents(pids []int) map[int]int {
 			if err != nil {
 				break
 			}
-			parents[pid] = p.PPID
+			a.Parents[pid] = p.PPID
+			if p.Kernel {
+				a.Kernel[pid] = true
+			}
 			pid = p.PPID
 		}
 	}
-	return parents
 }
 
 func (f *FS) mountNSOwner(t Task) uint64 {

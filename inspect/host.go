@@ -34,8 +34,10 @@ type Host struct {
 	Namespaces []*Namespace
 	// Tables are the mount tables of the tasks, in the reader's view.
 	Tables map[TableKey]*MountTable
-	// Own is the reader's own mount table; nil: not known.
-	Own *MountTable
+	// Own is the reader's own mount table, and OwnCgroups its cgroup file, or
+	// another process's where it does not show itself; nil: not known.
+	Own        *MountTable
+	OwnCgroups *Cgroups
 	// Skipped is what could not be read.
 	Skipped []Skipped
 }
@@ -101,6 +103,7 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 	if t, err := f.ownTable(); err == nil {
 		h.Own = t
 	}
+	h.OwnCgroups = f.someCgroups(h.Tasks)
 	sort.Slice(h.Skipped, func(i, j int) bool {
 		a, b := h.Skipped[i], h.Skipped[j]
 		if a.PID != b.PID {

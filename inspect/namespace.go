@@ -249,6 +249,27 @@ func (f *FS) ownTable() (*MountTable, error) {
 	return mountTable(d)
 }
 
+// someCgroups returns the cgroup file of the reader, or of the first task that
+// has one: it names the hierarchies.
+func (f *FS) someCgroups(tasks []Task) *Cgroups {
+	candidates := append([]Task{{PID: f.Reader.PID, TID: f.Reader.PID}}, tasks...)
+	for _, t := range candidates {
+		if t.PID == 0 {
+			continue
+		}
+		d, err := f.tree.process(t.PID, t.TID)
+		if err != nil {
+			continue
+		}
+		c, err := f.readCgroups(d, nil)
+		d.close()
+		if err == nil {
+			return c
+		}
+	}
+	return nil
+}
+
 // errNoReader says that the procfs does not show the reader.
 var errNoReader = errors.New("this procfs does not show the reader")
 

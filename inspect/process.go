@@ -41,12 +41,17 @@ type Process struct {
 	// Exiting is true from when the kernel began to end the task (PF_EXITING).
 	// What /proc says of its cgroups is no evidence then.
 	Exiting bool
+	// Kernel is true for a kernel thread (PF_KTHREAD).
+	Kernel bool
 	// PIDNS and UserNS are namespace inodes; 0: not known.
 	PIDNS, UserNS uint64
 }
 
-// pfExiting is PF_EXITING in include/linux/sched.h, in the flags of stat.
-const pfExiting = 0x4
+// Flags of include/linux/sched.h, as stat has them.
+const (
+	pfExiting = 0x4      // PF_EXITING
+	pfKthread = 0x200000 // PF_KTHREAD
+)
 
 var errStat = errors.New("not a line of /proc/PID/stat")
 
@@ -79,6 +84,7 @@ func parseStat(text []byte, p *Process) error {
 	}
 	p.Command = string(text[open+1 : last])
 	p.State, p.PPID, p.StartTicks = string(f[0]), ppid, start
+	p.Kernel = flags&pfKthread != 0
 	p.Exiting = flags&pfExiting != 0 || p.State == "Z" || p.State == "X"
 	return nil
 }
@@ -203,4 +209,15 @@ func nsOwner(d dir, name string) (uint64, error) {
 		return 0, err
 	}
 	return st.Ino, nil
+}
+
+// Exists tells whether a task's directory can still be opened.
+func (f *FS) Exists(t Task) bool {
+	d, err := f.tree.process(t.PID, t.TID)
+	if err != nil {
+		return false
+	}
+	defer d.close()
+	_, err = cgroupNS(d)
+	return err == nil
 }

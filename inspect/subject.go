@@ -45,8 +45,8 @@ type Peer struct {
 	Host, Own *Cgroups
 }
 
-// nsNames are the namespaces that show tells of, of namespaces(7).
-var nsNames = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
+// NamespaceNames are the namespaces of a process, as namespaces(7) names them.
+var NamespaceNames = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
 
 // Subject reads the process, or thread, with this ID, and how its cgroup
 // namespace sees its peers. The error wraps ErrNoProcess, ErrZombie or
@@ -177,7 +177,7 @@ func (f *FS) readSubject(e entrant, d dir, others []dir, s *Subject) (settled bo
 func (f *FS) readHere(d dir, others []dir, s *Subject) error {
 	s.Namespaces = map[string]uint64{}
 	p := &s.Process
-	for _, name := range nsNames {
+	for _, name := range NamespaceNames {
 		text, err := d.link("ns/" + name)
 		if err == nil {
 			s.Namespaces[name] = nsOf(text, nil)

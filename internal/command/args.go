@@ -1,0 +1,120 @@
+package command
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// arrange puts a command line into the order that the library takes: the
+// command, its flags, "--", its operands. By itself the library takes a flag
+// behind an operand for an operand, silently.
+func arrange(app *cli.App, args []string) ([]string, error) {
+	var flags, operands []string
+	var command *cli.Command
+	takesValue := values(commonFlags())
+	rest := args[1:]
+	for len(rest) > 0 {
+		arg := rest[0]
+		rest = rest[1:]
+		switch {
+		case arg == "--":
+			operands = append(operands, rest...)
+			rest = nil
+		case !isFlag(arg) && command == nil:
+			if command = app.Command(arg); command == nil {
+				return nil, usageError("unknown command %q", arg)
+			}
+			takesValue = values(append(command.Flags, commonFlags()...))
+		case !isFlag(arg):
+			operands = append(operands, arg)
+		default:
+			flags = append(flags, arg)
+			name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			if takesValue[name] && !hasValue && len(rest) > 0 {
+				flags = append(flags, rest[0])
+				rest = rest[1:]
+			}
+		}
+	}
+	if command == nil {
+		return append([]string{args[0]}, withoutCommand(flags)...), nil
+	}
+	out := append([]string{args[0], command.Name}, flags...)
+	return append(append(out, "--"), operands...), nil
+}
+
+// isFlag tells flags from operands: "-1" is a number that somebody took for a
+// process ID.
+func isFlag(arg string) bool {
+	if len(arg) < 2 || arg[0] != '-' {
+		return false
+	}
+	_, err := strconv.Atoi(arg)
+	return err != nil
+}
+
+func values(flags []cli.Flag) map[string]bool {
+	takes := map[string]bool{}
+	for _, f := range flags {
+		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() {
+			for _, name := range f.Names() {
+				takes[name] = true
+			}
+		}
+	}
+	return takes
+}
+
+// withoutCommand leaves what the tool takes without a command; --help if that
+// is nothing.
+func withoutCommand(flags []string) []string {
+	if len(flags) == 0 {
+		return []string{"--help"}
+	}
+	return flags
+}
+
+// pid reads an operand as a process ID; "self" is the reader.
+func (in *invocation) pid(operand string) (int, error) {
+	if operand == "self" {
+		if in.fs.Reader.PID == 0 {
+			return 0, usageError("self: this procfs does not show the reader")
+		}
+		return in.fs.Reader.PID, nil
+	}
+	pid, err := strconv.ParseInt(operand, 10, 32)
+	if err != nil || pid <= 0 || operand[0] == '+' {
+		return 0, usageError("%q is not a process ID: it is a positive number, or self", operand)
+	}
+	return int(pid), nil
+}
+
+// pids reads operands as process IDs, at least and at most so many (most < 0:
+// any number). One that is given twice counts once.
+func (in *invocation) pids(least, most int) ([]int, error) {
+	operands := in.flags.Args().Slice()
+	name := in.flags.Command.Name
+	if len(operands) < least {
+		return nil, usageError("%s: which process? give its ID", name)
+	}
+	if most >= 0 && len(operands) > most {
+		if most == 0 {
+			return nil, usageError("%s takes no operand, but got %q", name, operands[most])
+		}
+		return nil, usageError("%s takes %d operand, but got %q too", name, most, operands[most])
+	}
+	var list []int
+	for _, o := range operands {
+		pid, err := in.pid(o)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(list, pid) {
+			list = append(list, pid)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,87 @@
+package command
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"nsinspect/compare"
+	"nsinspect/inspect"
+	"nsinspect/render"
+)
+
+func (r *runner) doctor() *cli.Command {
+	return &cli.Command{
+		Name:      "doctor",
+		Usage:     "check the host, or these processes; say what is wrong and how to mend it",
+		UsageText: "nsinspect doctor [FLAGS] [PID...]",
+		Flags: []cli.Flag{
+			threadsFlag(),
+			&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with status 1 if a finding is at least of this `SEVERITY`: error, warning, info or never"},
+		},
+		Action: r.do(runDoctor),
+	}
+}
+
+func runDoctor(ctx context.Context, in *invocation) (int, error) {
+	failOn, err := threshold(in.flags.String("fail-on"))
+	if err != nil {
+		return 0, err
+	}
+	pids, err := in.pids(0, -1)
+	if err != nil {
+		return 0, err
+	}
+	for i, pid := range pids {
+		s, err := in.fs.Subject(ctx, pid, nil)
+		if err != nil {
+			return 0, err
+		}
+		pids[i] = s.Process.PID // a thread's number stands for its process
+	}
+	report, err := in.diagnose(ctx, inspect.Want{Views: true, Threads: in.flags.Bool("threads"), ThreadsOf: pids}, pids)
+	if err != nil {
+		return 0, err
+	}
+	if in.format == "json" {
+		err = render.DoctorJSON(in.out, report)
+	} else {
+		err = render.DoctorText(in.out, report, in.style)
+	}
+	status := statusOK
+	if worst, found := report.Worst(); found && failOn != "" && worst.AtLeast(failOn) {
+		status = statusFound
+	}
+	return in.finish(status, report.Skipped), err
+}
+
+// threshold is the severity that counts; empty for never.
+func threshold(name string) (compare.Severity, error) {
+	switch s := compare.Severity(name); s {
+	case compare.Error, compare.Warning, compare.Info:
+		return s, nil
+	case "never":
+		return "", nil
+	}
+	return "", usageError("--fail-on %q: it is error, warning, info or never", name)
+}
+
+// diagnose reads the host and works through the checks, which ask for more
+// where something looks wrong.
+func (in *invocation) diagnose(ctx context.Context, want inspect.Want, pids []int) (*compare.Report, error) {
+	done := in.progress(ctx)
+	defer done()
+	host, err := in.fs.Scan(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	d := compare.NewDiagnosis(host, pids)
+	for q, more := d.Ask(); more; q, more = d.Ask() {
+		answers, err := in.fs.Answer(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		d.Learn(answers)
+	}
+	return d.Report(), nil
+}

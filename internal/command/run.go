@@ -1,0 +1,243 @@
+// Package command is the command line: one file per command, each of which
+// turns flags into calls of inspect, compare and render.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"nsinspect/inspect"
+	"nsinspect/render"
+)
+
+// The exit statuses, the same in every output format.
+const (
+	statusOK          = 0
+	statusFound       = 1
+	statusFailed      = 2
+	statusInterrupted = 130 // 128 + SIGINT, as a shell has it
+)
+
+// Process is all that a run has from outside.
+type Process struct {
+	Args    []string
+	Env     func(string) (string, bool)
+	Version string
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+}
+
+// Run runs one command line and returns the exit status.
+func Run(ctx context.Context, p Process) int {
+	r := &runner{process: p, out: &sink{w: p.Stdout}}
+	status, err := r.run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return statusInterrupted
+	case errors.Is(r.out.err, syscall.EPIPE):
+		return status // whoever read it has seen enough
+	case r.out.err != nil:
+		err = fmt.Errorf("write standard output: %w", reasonOf(r.out.err))
+	}
+	if err != nil {
+		r.say(err.Error())
+		return statusFailed
+	}
+	return status
+}
+
+// runner is one run.
+type runner struct {
+	process Process
+	out     *sink
+	status  int
+}
+
+// sink remembers the first error of a write, so that none is lost in a library.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(p)
+	s.err = err
+	return n, err
+}
+
+// reasonOf strips an error of the names that a message has already.
+func reasonOf(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// say writes a message; what it quotes cannot act on the terminal.
+func (r *runner) say(message string) {
+	fmt.Fprintf(r.process.Stderr, "nsinspect: %s\n", render.Text(message))
+}
+
+func (r *runner) hint(message string) { r.say("hint: " + message) }
+
+// usageError is a command line that cannot be understood.
+func usageError(format string, args ...any) error {
+	return fmt.Errorf(format+"; see 'nsinspect --help'", args...)
+}
+
+func (r *runner) run(ctx context.Context) (int, error) {
+	app := r.app()
+	args, err := arrange(app, r.process.Args)
+	if err != nil {
+		return statusFailed, err
+	}
+	if err := app.RunContext(ctx, args); err != nil {
+		return statusFailed, err
+	}
+	return r.status, nil
+}
+
+func (r *runner) app() *cli.App {
+	usage := func(_ *cli.Context, err error, _ bool) error { return usageError("%s", lower(err.Error())) }
+	app := &cli.App{
+		Name:            "nsinspect",
+		Usage:           "see what processes see of their cgroups, and what is wrong with it",
+		UsageText:       "nsinspect COMMAND [FLAGS] [PID...]",
+		Version:         r.process.Version,
+		Writer:          r.out,
+		ErrWriter:       r.process.Stderr,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    usage,
+		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor()},
+		HideHelpCommand: true,
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = usage
+		c.HideHelpCommand = true
+		c.Flags = append(c.Flags, commonFlags()...)
+	}
+	return app
+}
+
+// lower begins a message of the library's as ours begin.
+func lower(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// commonFlags are understood by every command.
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide or json"},
+		&cli.BoolFlag{Name: "json", Aliases: []string{"J"}, Usage: "the same as -o json"},
+		&cli.BoolFlag{Name: "no-headers", Usage: "tables without column names and titles"},
+		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always or never"},
+		&cli.StringFlag{Name: "proc", Usage: "read the procfs at `DIR` (default: $NSINSPECT_PROC, else /proc)"},
+		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "read with `N` threads (default: one for each processor)"},
+		&cli.BoolFlag{Name: "strict", Usage: "exit with status 2 if something could not be looked at"},
+	}
+}
+
+// action is what a command does: it returns the exit status.
+type action func(ctx context.Context, in *invocation) (int, error)
+
+// invocation is a command line that was understood.
+type invocation struct {
+	*runner
+	flags  *cli.Context
+	fs     *inspect.FS
+	format string
+	style  render.Options
+}
+
+// do checks the common flags, opens the procfs and runs a command.
+func (r *runner) do(run action) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		in, err := r.understand(c)
+		if err != nil {
+			return err
+		}
+		if in.fs, err = r.openProc(c); err != nil {
+			return err
+		}
+		defer in.fs.Close()
+		r.status, err = run(c.Context, in)
+		return err
+	}
+}
+
+func (r *runner) understand(c *cli.Context) (*invocation, error) {
+	in := &invocation{runner: r, flags: c, format: c.String("output")}
+	if c.Bool("json") {
+		in.format = "json"
+	}
+	if !slices.Contains([]string{"table", "wide", "json"}, in.format) {
+		return nil, usageError("unknown output format %q: it is table, wide or json", in.format)
+	}
+	if c.Int("jobs") < 0 || c.IsSet("jobs") && c.Int("jobs") == 0 {
+		return nil, usageError("--jobs %d: it takes at least one", c.Int("jobs"))
+	}
+	width := 0
+	out, isFile := r.process.Stdout.(*os.File)
+	terminal := isFile && term.IsTerminal(int(out.Fd()))
+	if terminal {
+		width, _, _ = term.GetSize(int(out.Fd()))
+	}
+	color, err := r.color(c.String("color"), terminal)
+	if err != nil {
+		return nil, err
+	}
+	in.style = render.Options{Wide: in.format == "wide", NoHeaders: c.Bool("no-headers"), Width: width, Color: color}
+	return in, nil
+}
+
+func (r *runner) color(when string, terminal bool) (bool, error) {
+	switch when {
+	case "always":
+		return true, nil
+	case "never":
+		return false, nil
+	case "auto":
+		noColor, _ := r.process.Env("NO_COLOR")
+		kind, _ := r.process.Env("TERM")
+		return terminal && noColor == "" && kind != "dumb", nil
+	}
+	return false, usageError("--color %q: it is auto, always or never", when)
+}
+
+func (r *runner) openProc(c *cli.Context) (*inspect.FS, error) {
+	dir := c.String("proc")
+	if dir == "" {
+		dir, _ = r.process.Env("NSINSPECT_PROC")
+	}
+	if dir == "" {
+		dir = "/proc"
+	}
+	return inspect.Open(dir, c.Int("jobs"))
+}
+
+// finish maps what was skipped to a status where --strict asks for it.
+func (in *invocation) finish(status int, skipped []inspect.Skipped) int {
+	if in.flags.Bool("strict") && len(skipped) > 0 {
+		s := skipped[0]
+		in.say(fmt.Sprintf("--strict: %d things could not be looked at, the first: process %d, %s: %s", len(skipped), s.PID, s.What, s.Reason))
+		return statusFailed
+	}
+	return status
+}

@@ -1,0 +1,26 @@
+// Nsinspect inspects and diagnoses cgroup namespaces: see README.md.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"nsinspect/internal/command"
+)
+
+// version is set by the Makefile.
+var version = "devel"
+
+func main() {
+	// A closed pipe is an error of write(2), not the end of the process. Notify
+	// and not Ignore, since an ignored signal stays so in what is executed.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	os.Exit(command.Run(ctx, command.Process{
+		Args: os.Args, Env: os.LookupEnv, Version: version,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	}))
+}

@@ -1,0 +1,271 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/fatih/color"
+
+	"nsinspect/compare"
+)
+
+// firstLine is how long the line with the verdict may be, in bytes: it goes
+// into status fields and log lines.
+const firstLine = 80
+
+// foldAfter is how many like notes are told before the rest is only counted.
+const foldAfter = 3
+
+// DoctorText writes a report for people: the verdict, then each finding with
+// whom it touches, what it means, how it was confirmed and what mends it.
+func DoctorText(w io.Writer, r *compare.Report, o Options) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, paint(verdict(r), r, o))
+	notes := map[string]int{}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Severity == compare.Info && !o.Wide {
+			if notes[f.Check]++; notes[f.Check] > foldAfter {
+				continue
+			}
+		}
+		fmt.Fprintln(&b)
+		finding(&b, f, o)
+	}
+	folded(&b, notes)
+	if o.Wide {
+		if err := checks(&b, r, o); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(&b, "\n%s in %s, layout %s, %s\n", many(r.Coverage.Processes, "process", "processes"),
+		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), many(len(r.Checks), "check", "checks"))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// verdict is the report in one line.
+func verdict(r *compare.Report) string {
+	errors, warnings := r.Count(compare.Error), r.Count(compare.Warning)
+	var counts []string
+	if errors > 0 {
+		counts = append(counts, many(errors, "error", "errors"))
+	}
+	if warnings > 0 {
+		counts = append(counts, many(warnings, "warning", "warnings"))
+	}
+	if len(counts) == 0 {
+		if r.Coverage.Skipped > 0 {
+			return fmt.Sprintf("nothing wrong found, but %d of %d processes were not looked at", r.Coverage.Skipped, r.Coverage.Processes)
+		}
+		return "nothing wrong found"
+	}
+	line := strings.Join(counts, ", ")
+	var heads []string
+	for _, c := range r.Checks {
+		if n := severe(r, c.Check); n > 0 {
+			heads = append(heads, compare.Headline(c.Check, n))
+		}
+	}
+	for n := len(heads); n > 0; n-- {
+		full := line + ": " + strings.Join(heads[:n], ", ")
+		if n < len(heads) {
+			full += ", …"
+		}
+		if len(full) <= firstLine {
+			return full
+		}
+	}
+	return line
+}
+
+func many(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+func known(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// paint colours a line by the worst that was found.
+func paint(line string, r *compare.Report, o Options) string {
+	worst, ok := r.Worst()
+	if !ok || worst == compare.Info {
+		if r.Coverage.Skipped > 0 {
+			return line
+		}
+		return colour(line, o, color.FgGreen)
+	}
+	return severityColour(line, worst, o)
+}
+
+func severityColour(text string, s compare.Severity, o Options) string {
+	switch s {
+	case compare.Error:
+		return colour(text, o, color.FgRed, color.Bold)
+	case compare.Warning:
+		return colour(text, o, color.FgYellow, color.Bold)
+	}
+	return text
+}
+
+func colour(text string, o Options, attributes ...color.Attribute) string {
+	c := color.New(attributes...)
+	if o.Color {
+		c.EnableColor()
+	} else {
+		c.DisableColor()
+	}
+	return c.Sprint(text)
+}
+
+// indent is as wide as a severity and the blanks behind it.
+const indent = "         "
+
+func finding(b *strings.Builder, f *compare.Finding, o Options) {
+	lead := severityColour(fmt.Sprintf("%-7s", f.Severity), f.Severity, o) + "  " + f.Check + "  "
+	place := location(f)
+	if place == "" {
+		fmt.Fprintf(b, "%s%s\n", lead, Text(f.Message))
+	} else {
+		fmt.Fprintf(b, "%s%s\n", lead, place)
+		if ns := namespaces(f); ns != "" {
+			fmt.Fprintf(b, "%s%s\n", indent, ns)
+		}
+		fmt.Fprintf(b, "%s%s\n", indent, Text(f.Message))
+	}
+	if c := confirmation(f); c != "" {
+		fmt.Fprintf(b, "%s%s\n", indent, c)
+	}
+	remedy(b, f)
+}
+
+// location says where and of whom: "/sys/fs/cgroup/freezer as 24437 bash and 2
+// more see it".
+func location(f *compare.Finding) string {
+	if f.PID == 0 || f.Check == "reader-not-initial" {
+		return ""
+	}
+	who := fmt.Sprint(f.PID)
+	if f.Command != "" {
+		who += " " + Text(f.Command)
+	}
+	if more := len(f.PIDs) - 1; more > 0 {
+		who += fmt.Sprintf(" and %d more", more)
+	}
+	switch {
+	case f.Mount != nil && f.Confirmed == nil && f.Check == "dead-root", f.Mount == nil && f.Hierarchy != nil:
+		return f.Hierarchy.Label + " of " + who
+	case f.Mount != nil && len(f.PIDs) == 1:
+		return Text(f.Mount.MountPoint) + " as " + who + " sees it"
+	case f.Mount != nil:
+		return Text(f.Mount.MountPoint) + " as " + who + " see it"
+	}
+	return who
+}
+
+func namespaces(f *compare.Finding) string {
+	var parts []string
+	if f.CgroupNS != 0 {
+		parts = append(parts, fmt.Sprintf("cgroup namespace %d", f.CgroupNS))
+	}
+	if f.MntNS != 0 {
+		parts = append(parts, fmt.Sprintf("mount namespace %d", f.MntNS))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}
+
+func confirmation(f *compare.Finding) string {
+	if f.Confirmed != nil && *f.Confirmed && f.Mount != nil {
+		list := "tasks"
+		if f.Mount.FSType == "cgroup2" {
+			list = "cgroup.procs"
+		}
+		return fmt.Sprintf("confirmed: %s there does not list %d", list, f.PID)
+	}
+	if why, ok := f.Evidence["not_confirmed"].(string); ok && f.Severity != compare.Info {
+		return "not confirmed by a second way: " + Text(why)
+	}
+	return ""
+}
+
+func remedy(b *strings.Builder, f *compare.Finding) {
+	r := &f.Remedy
+	if len(r.Steps) == 0 {
+		for _, note := range r.Notes {
+			fmt.Fprintf(b, "%snote: %s\n", indent, Text(note))
+		}
+		return
+	}
+	fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
+	for i, step := range r.Steps {
+		end := " &&"
+		if i == len(r.Steps)-1 {
+			end = ""
+		}
+		fmt.Fprintf(b, "%s  %s%s\n", indent, shell(step), end)
+	}
+	fmt.Fprintf(b, "%sthen see: %s\n", indent, shell(f.Verify))
+}
+
+// shell writes a command as one types it. A step that is a line of shell is
+// that line.
+func shell(argv []string) string {
+	if len(argv) == 3 && argv[0] == "sh" && argv[1] == "-c" {
+		return argv[2]
+	}
+	words := make([]string, len(argv))
+	for i, a := range argv {
+		words[i] = quote(a)
+	}
+	return strings.Join(words, " ")
+}
+
+// quote leaves a word as it is if the shell does.
+func quote(s string) string {
+	safe := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/-_.,:=+@%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// folded counts the notes that were not told.
+func folded(b *strings.Builder, notes map[string]int) {
+	for _, c := range compare.Checks {
+		if more := notes[c.Name] - foldAfter; more > 0 {
+			fmt.Fprintf(b, "\n%-7s  %s  %d more like these: -o wide shows them\n", compare.Info, c.Name, more)
+		}
+	}
+}
+
+func checks(b *strings.Builder, r *compare.Report, o Options) error {
+	t := table{header: []string{"CHECK", "EXAMINED", "FINDINGS"}}
+	for _, c := range r.Checks {
+		t.add(c.Check, fmt.Sprint(c.Examined), fmt.Sprint(c.Findings))
+	}
+	return part(b, &t, o)
+}
+
+// severe counts a check's findings above info.
+func severe(r *compare.Report, check string) int {
+	n := 0
+	for i := range r.Findings {
+		if r.Findings[i].Check == check && r.Findings[i].Severity != compare.Info {
+			n++
+		}
+	}
+	return n
+}
