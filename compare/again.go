@@ -132,7 +132,7 @@ func (d *Diagnosis) settle(groups []*group) {
 func (d *Diagnosis) setApart(g *group) {
 	ns := d.namespace(g.task().CgroupNS)
 	roots := d.roots[ns.NS]
-	inside := func(t inspect.Task) bool { return t.Cgroups != nil && roots.hold(t.Cgroups) }
+	inside := func(t inspect.Task) bool { return roots.hold(t.Cgroups, g.views) }
 	var natives []inspect.Task
 	for _, t := range g.tasks {
 		visits := g.outside() && d.family.cgroupVisitor(t, g.views, ns.Members, inside) ||

@@ -33,16 +33,17 @@ type PeerPath struct {
 	HostPath, NamespacePath string
 }
 
-// Compare judges a subject. members are living processes of its cgroup
-// namespace in both views, where more than the subject was needed to find the
-// root directory.
-func Compare(reader inspect.Reader, s *inspect.Subject, members []inspect.Pair) *Comparison {
+// Compare judges a subject. roots are what a search found of its namespace's
+// root directories; nil if the subject alone proves them.
+func Compare(reader inspect.Reader, s *inspect.Subject, roots Roots) *Comparison {
 	c := &Comparison{
 		Process: s.Process, Threads: s.Threads, Namespace: s.Process.CgroupNS,
 		SameAsReader: s.Process.CgroupNS != 0 && s.Process.CgroupNS == reader.CgroupNS,
 		Known:        Entered, Reason: s.Reason,
 	}
-	roots := SubjectRoots(reader, s, members)
+	if roots == nil {
+		roots = subjectRoots(reader, s)
+	}
 	if s.Own == nil {
 		c.Known = Unknown
 		if c.Namespace != 0 && s.Host.Mounts != nil {
@@ -62,11 +63,11 @@ func Compare(reader inspect.Reader, s *inspect.Subject, members []inspect.Pair) 
 	return c
 }
 
-// SubjectRoots finds the root directories of the subject's cgroup namespace.
-func SubjectRoots(reader inspect.Reader, s *inspect.Subject, members []inspect.Pair) Roots {
-	ns := &inspect.Namespace{NS: s.Process.CgroupNS, Pairs: members}
+// subjectRoots finds the root directories as far as the subject proves them.
+func subjectRoots(reader inspect.Reader, s *inspect.Subject) Roots {
+	ns := &inspect.Namespace{NS: s.Process.CgroupNS}
 	if s.Own != nil {
-		ns.Pairs = append([]inspect.Pair{{PID: s.Process.PID, Host: s.Host.Cgroups, Own: s.Own.Cgroups}}, members...)
+		ns.Pairs = []inspect.Pair{{PID: s.Process.PID, Host: s.Host.Cgroups, Own: s.Own.Cgroups}}
 	}
 	var hierarchies []*inspect.Hierarchy
 	for _, m := range s.Host.Cgroups.Memberships {
@@ -78,7 +79,7 @@ func SubjectRoots(reader inspect.Reader, s *inspect.Subject, members []inspect.P
 // Proven tells whether the subject alone proves every root directory, so that
 // no other member of its namespace need be read.
 func Proven(reader inspect.Reader, s *inspect.Subject) bool {
-	return s.Own == nil || SubjectRoots(reader, s, nil).proven()
+	return s.Own == nil || subjectRoots(reader, s).proven()
 }
 
 func comparePeer(p *inspect.Peer) PeerView {

@@ -75,6 +75,17 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	return d
 }
 
+// NewRootSearch starts a diagnosis of one process that goes no further than its
+// namespace's root directories.
+func NewRootSearch(h *inspect.Host, pid int) *Diagnosis {
+	d := NewDiagnosis(h, []int{pid})
+	d.rounds = []round{&againRound{}, &rootRound{}}
+	return d
+}
+
+// Roots returns what was found of a cgroup namespace's root directories.
+func (d *Diagnosis) Roots(ns uint64) Roots { return d.roots[ns] }
+
 // chosen leaves out the groups without any of the processes asked for.
 func (d *Diagnosis) chosen(groups []*group) []*group {
 	if d.only == nil {

@@ -7,6 +7,9 @@ import (
 // group is the tasks that see the same: one cgroup namespace, one mount table,
 // the same cgroups. What is found of one holds for all.
 type group struct {
+	// like is one of them, living or not: its namespaces and cgroups are those
+	// of all.
+	like  inspect.Task
 	tasks []inspect.Task
 	table *inspect.MountTable // the reader's view; nil: not known
 	views []HierarchyView
@@ -17,7 +20,13 @@ type group struct {
 	visitors []inspect.Task
 }
 
-func (g *group) task() inspect.Task { return g.tasks[0] }
+// task is the one that the group is examined on.
+func (g *group) task() inspect.Task {
+	if len(g.tasks) > 0 {
+		return g.tasks[0]
+	}
+	return g.like
+}
 
 // pids are the group's processes; a process is told once for all its threads.
 func pids(tasks []inspect.Task) []int {
@@ -47,7 +56,7 @@ func makeGroups(h *inspect.Host) []*group {
 		k := groupKey{t.CgroupNS, t.Table(), t.Cgroups}
 		g := by[k]
 		if g == nil {
-			g = &group{table: h.Tables[t.Table()]}
+			g = &group{like: t, table: h.Tables[t.Table()]}
 			by[k] = g
 			groups = append(groups, g)
 		}

@@ -115,21 +115,21 @@ func (r Roots) proven() bool {
 	return true
 }
 
-// hold tells whether a process with these cgroups, as the reader sees them, is
-// inside every root that is proven, and any is.
-func (r Roots) hold(cgroups *inspect.Cgroups) bool {
-	any := false
-	for _, m := range cgroups.Memberships {
-		root := r[m.Hierarchy.Label]
-		if root == nil || root.Life != Alive {
+// hold tells whether a process with these cgroups is inside the roots of all
+// hierarchies in which views lie outside.
+func (r Roots) hold(cgroups *inspect.Cgroups, views []HierarchyView) bool {
+	for i := range views {
+		if !views[i].Outside() {
 			continue
 		}
-		if !Contains(root.Path, m.Path) {
+		label := views[i].Hierarchy.Label
+		m, ok := cgroups.Of(label)
+		root := r[label]
+		if !ok || root == nil || root.Life != Alive || !Contains(root.Path, m.Path) {
 			return false
 		}
-		any = true
 	}
-	return any
+	return true
 }
 
 // likely guesses the roots of a namespace that could not be entered: a cgroup

@@ -30,14 +30,14 @@ func runCompare(ctx context.Context, in *invocation) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var members []inspect.Pair
+	var roots compare.Roots
 	if !compare.Proven(in.fs.Reader, s) {
-		// It lies outside its namespace's root, which other members prove.
-		if members, err = in.members(ctx, s.Process.CgroupNS); err != nil {
+		// It lies outside its namespace's root, so others must prove that.
+		if roots, err = in.roots(ctx, s); err != nil {
 			return 0, err
 		}
 	}
-	c := compare.Compare(in.fs.Reader, s, members)
+	c := compare.Compare(in.fs.Reader, s, roots)
 	if in.format == "json" {
 		err = render.CompareJSON(in.out, in.fs.Reader, c, s.Skipped)
 	} else {
@@ -62,16 +62,30 @@ func (in *invocation) subject(ctx context.Context, pid int, peers []int) (*inspe
 	return s, err
 }
 
-// members reads the processes of one cgroup namespace in both views.
-func (in *invocation) members(ctx context.Context, ns uint64) ([]inspect.Pair, error) {
-	host, err := in.scan(ctx, inspect.Want{Only: ns})
+// roots searches for the root directories of the subject's cgroup namespace.
+func (in *invocation) roots(ctx context.Context, s *inspect.Subject) (compare.Roots, error) {
+	done := in.progress(ctx)
+	defer done()
+	ns := s.Process.CgroupNS
+	host, err := in.fs.Scan(ctx, inspect.Want{Views: true, ThreadsOf: []int{s.Process.PID}, Only: ns})
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range host.Namespaces {
-		if n.NS == ns {
-			return n.Pairs, nil
-		}
+	d := compare.NewRootSearch(host, s.Process.PID)
+	if err := in.settle(ctx, d); err != nil {
+		return nil, err
 	}
-	return nil, nil
+	return d.Roots(ns), nil
+}
+
+// settle answers a diagnosis until it has no more questions.
+func (in *invocation) settle(ctx context.Context, d *compare.Diagnosis) error {
+	for q, more := d.Ask(); more; q, more = d.Ask() {
+		answers, err := in.fs.Answer(ctx, q)
+		if err != nil {
+			return err
+		}
+		d.Learn(answers)
+	}
+	return nil
 }

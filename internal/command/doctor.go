@@ -76,12 +76,8 @@ func (in *invocation) diagnose(ctx context.Context, want inspect.Want, pids []in
 		return nil, err
 	}
 	d := compare.NewDiagnosis(host, pids)
-	for q, more := d.Ask(); more; q, more = d.Ask() {
-		answers, err := in.fs.Answer(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		d.Learn(answers)
+	if err := in.settle(ctx, d); err != nil {
+		return nil, err
 	}
 	return d.Report(), nil
 }
