@@ -158,35 +158,27 @@ func (s sight) mountRoot(v *HierarchyView, m *inspect.Mount, own map[int]string)
 	return view
 }
 
-// judge gives the verdicts on the mounts, and from them that on the hierarchy.
+// judge gives the verdicts on the mounts, and from them that on the hierarchy:
+// the worst of its visible mounts, where one that shows too much does no harm
+// beside a good one.
 func (h *HierarchyView) judge(table *inspect.MountTable) {
 	for i := range h.Mounts {
 		h.Mounts[i].Verdict = h.judgeMount(&h.Mounts[i])
 	}
-	good := h.good()
-	reachable, broken, visible := false, false, false
+	good := h.good() != nil
+	visible := false
 	h.Verdict = VerdictOK
 	for i := range h.Mounts {
 		m := &h.Mounts[i]
-		if m.Verdict == VerdictUnreachable && good != nil {
+		if good && m.Verdict == VerdictUnreachable {
 			m.Verdict = VerdictSub // a part of the tree that is not the process's
 		}
 		if !m.Visible {
 			continue
 		}
 		visible = true
-		switch {
-		case m.Verdict == VerdictDead, m.Verdict == VerdictUnknown:
-			broken = true
-		case m.Verdict == VerdictStale, m.Verdict == VerdictForeign:
-			broken = true
-			if good != nil {
-				continue
-			}
-		default:
-			reachable = reachable || Contains(m.NamespaceRoot, h.NamespacePath)
-		}
-		if m.Verdict.Worse(h.Verdict) {
+		tooWide := m.Verdict == VerdictStale || m.Verdict == VerdictForeign
+		if m.Verdict.Worse(h.Verdict) && !(good && tooWide) {
 			h.Verdict = m.Verdict
 		}
 	}
@@ -195,14 +187,9 @@ func (h *HierarchyView) judge(table *inspect.MountTable) {
 		h.Verdict = VerdictUnknown
 	case !visible:
 		h.Verdict = VerdictNone
-	case !reachable && !broken:
-		h.Verdict = VerdictUnreachable
 	}
 	if table != nil && table.Incomplete != "" && !h.Verdict.Worse(VerdictUnknown) {
-		h.Verdict = VerdictUnknown
-	}
-	if h.life == Dead && visible {
-		h.Verdict = VerdictDead
+		h.Verdict = VerdictUnknown // what was not read may cover what was
 	}
 }
 
@@ -218,12 +205,12 @@ func (h *HierarchyView) judgeMount(m *MountView) Verdict {
 		return VerdictStale
 	case inspect.Outside(m.NamespaceRoot):
 		return VerdictForeign
+	case !Contains(m.NamespaceRoot, h.NamespacePath):
+		return VerdictUnreachable
 	case m.NamespaceRoot == "/":
 		return VerdictOK
-	case Contains(m.NamespaceRoot, h.NamespacePath):
-		return VerdictSub
 	default:
-		return VerdictUnreachable
+		return VerdictSub
 	}
 }
 
