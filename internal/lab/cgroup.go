@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +35,7 @@ type labCgroup struct {
 
 // makeCgroup makes a lab's cgroup in dir.
 func makeCgroup(dir, prefix string) (*labCgroup, error) {
+	defer lockTop(dir)()
 	for range 10 {
 		var random [4]byte
 		rand.Read(random[:])
@@ -59,6 +59,23 @@ func makeCgroup(dir, prefix string) (*labCgroup, error) {
 		}
 	}
 	return nil, &Error{Kind: ErrKernel, Tried: "make a cgroup in", On: dir, Err: errors.New("ten of them were taken away at once")}
+}
+
+// lockTop keeps labs in dir from looking at one another while one has a cgroup
+// and not yet its lock. It is a courtesy alone: whoever keeps this lock, for
+// longer than a lab would, only brings about that a new cgroup may be swept and
+// made once more.
+func lockTop(dir string) (unlock func()) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return func() {}
+	}
+	for deadline := time.Now().Add(sweepPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			break
+		}
+	}
+	return func() { f.Close() }
 }
 
 // lockCgroup locks a cgroup's directory, and makes sure that what it locked is
@@ -157,29 +174,35 @@ type swept struct {
 // sweep removes from dir the cgroups of labs that are no more: those whose name
 // is a lab's and whose lock nobody holds.
 func sweep(dir, prefix string) (s swept) {
+	for _, lock := range abandoned(dir, prefix) {
+		if _, err := removeTree(lock.Name(), time.Now().Add(sweepPatience)); err != nil {
+			s.busy = append(s.busy, lock.Name())
+		} else {
+			s.removed = append(s.removed, lock.Name())
+		}
+		lock.Close()
+	}
+	return s
+}
+
+// abandoned locks the cgroups of dead labs in dir, and returns the locks.
+func abandoned(dir, prefix string) (locks []*os.File) {
+	defer lockTop(dir)()
 	name := regexp.MustCompile("^" + regexp.QuoteMeta(prefix) + "[0-9]+-[0-9a-f]{8}$")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return s // what cannot be listed cannot be a lab's either: it was made from here
+		return nil // then no lab can have been there either
 	}
 	for _, e := range entries {
 		if !e.IsDir() || !name.MatchString(e.Name()) {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
-		lock, err := lockCgroup(path)
-		if err != nil {
-			continue // in use, or gone
+		// An error means that it is in use, or gone.
+		if lock, err := lockCgroup(filepath.Join(dir, e.Name())); err == nil {
+			locks = append(locks, lock)
 		}
-		if _, err := removeTree(path, time.Now().Add(sweepPatience)); err != nil {
-			s.busy = append(s.busy, path)
-		} else {
-			s.removed = append(s.removed, path)
-		}
-		lock.Close()
 	}
-	slices.Sort(s.removed)
-	return s
+	return locks
 }
 
 // join moves a process, with all its threads, into a cgroup.

@@ -73,10 +73,11 @@ func TestLiveRunAll(t *testing.T) {
 func TestLiveRunOnly(t *testing.T) {
 	needUserNamespaces(t)
 	unchanged(t, prefixOf(t))
+	host := readNamespaces("/proc/self")
 	for _, c := range []struct {
 		cred *syscall.Credential
 		only string
-		pid  bool   // the shell has a small PID
+		pid  bool   // it has a new PID namespace
 		says string // on stderr
 	}{
 		{nil, "uts,cgroup", false, "nsinspect: network"},
@@ -88,8 +89,8 @@ func TestLiveRunOnly(t *testing.T) {
 		{ordinary, "user,pid", true, "hint: /proc stays the outer one"},
 		{ordinary, "user,mount", false, ""},
 	} {
-		r := finish(t, runHelper(c.cred, c.only, "sh", "-c", "echo $$; readlink /proc/self/ns/net; test -r /proc/self/cgroup"))
-		if r.exit != 0 || c.pid != (strings.Index(r.out, "\n") < 3) || !strings.Contains(r.err, c.says) {
+		r := finish(t, runHelper(c.cred, c.only, "sh", "-c", "readlink /proc/self/ns/pid; test -r /proc/self/cgroup"))
+		if r.exit != 0 || c.pid == strings.Contains(r.out, "pid:["+host["pid"]+"]\n") || !strings.Contains(r.err, c.says) {
 			t.Errorf("--only %s: %+v", c.only, r)
 		}
 		kept := strings.Count(r.err, "(kept)")

@@ -1,11 +1,14 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"nsinspect/inspect"
 )
@@ -276,6 +279,12 @@ func (w *walk) unmount() error {
 	r, err := w.sub.ask(w.ctx, order{Do: doUmount, Path: w.h.mount.MountPoint})
 	if err != nil {
 		return err
+	}
+	// Seen from a user namespace, mounts made outside of it are one whole that
+	// cannot be taken apart (MNT_LOCKED in fs/namespace.c).
+	if err := r.failure(); errors.Is(err, unix.EINVAL) {
+		return &Error{Kind: ErrPrivilege, Tried: "unmount", On: w.h.mount.MountPoint, Err: err,
+			hint: "in a user namespace, mounts inherited from outside are locked: run it as root on the host"}
 	}
 	command := "umount "
 	if r.Lazy {
