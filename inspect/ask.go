@@ -16,6 +16,12 @@ type Questions struct {
 	Owners, Tables []Task
 	// Still asks which of these tasks are where they were seen.
 	Still []Task
+	// Processes asks what is told of these tasks.
+	Processes []Task
+	Files     []FileQuestion
+	// OpenNamespaces asks for the cgroup namespaces that processes hold open as
+	// files, which takes a look at every open file of the host.
+	OpenNamespaces bool
 }
 
 // SubjectQuestion asks for a task in both views, and for peers as it sees them.
@@ -26,7 +32,8 @@ type SubjectQuestion struct {
 
 // Empty tells whether there is nothing to ask.
 func (q *Questions) Empty() bool {
-	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0
+	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0 &&
+		len(q.Processes)+len(q.Files) == 0 && !q.OpenNamespaces
 }
 
 // Answers are in the order of the questions.
@@ -44,6 +51,10 @@ type Answers struct {
 	// Tables are nil where they could not be read.
 	Tables []*MountTable
 	Still  []bool
+	// Processes are nil where the task has ended or cannot be read.
+	Processes      []*Process
+	Files          []FileAnswer
+	OpenNamespaces []OpenNamespace
 }
 
 // settleAge is the age below which a process may still be on its way: a
@@ -87,6 +98,17 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 	}
 	for _, t := range q.Still {
 		a.Still = append(a.Still, f.still(t))
+	}
+	for _, t := range q.Processes {
+		a.Processes = append(a.Processes, f.details(t))
+	}
+	for _, file := range q.Files {
+		a.Files = append(a.Files, f.cgroupFile(file))
+	}
+	if q.OpenNamespaces {
+		if a.OpenNamespaces, err = f.openNamespaces(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return a, ctx.Err()
 }

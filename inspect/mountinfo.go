@@ -67,6 +67,8 @@ func (m *Mount) ReadOnly() bool {
 type MountTable struct {
 	// Cgroup are the cgroup mounts, in the order of mountinfo.
 	Cgroup []Mount
+	// Namespaces are the bind mounts of cgroup namespaces, which keep them alive.
+	Namespaces []NamespaceMount
 	// RootDev and RootDir identify the file system that the process has as its
 	// root directory: superblock and directory in it. They are empty if its
 	// root is no mount, as after a plain chroot(2).
@@ -76,6 +78,12 @@ type MountTable struct {
 	SomeID int
 	// Incomplete says why not all of the file was taken in, or is empty.
 	Incomplete string
+}
+
+// NamespaceMount is a namespace file (nsfs) that is bind-mounted somewhere.
+type NamespaceMount struct {
+	NS         uint64
+	MountPoint string
 }
 
 // errMountLine is returned for a line that is not mountinfo's.
@@ -172,6 +180,9 @@ func (t *MountTable) line(line []byte, all *mountTree) error {
 		all.roots = append(all.roots, rootMount{id: int32(id), dev: string(f[2]), dir: string(unescape(f[3]))})
 	}
 	t.SomeID = id
+	if bytes.Equal(g[0], []byte("nsfs")) && bytes.HasPrefix(f[3], []byte("cgroup:[")) {
+		t.Namespaces = append(t.Namespaces, NamespaceMount{NS: nsOf(string(f[3]), nil), MountPoint: string(point)})
+	}
 	if fstype := string(g[0]); fstype == "cgroup" || fstype == "cgroup2" {
 		t.Cgroup = append(t.Cgroup, Mount{
 			ID: id, ParentID: parent, Dev: string(f[2]), Root: string(unescape(f[3])), MountPoint: string(point),

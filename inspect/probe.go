@@ -139,16 +139,21 @@ func listedBelow(mount int, p Probe) (bool, error) {
 }
 
 func listedIn(mount int, name string, id int) (bool, error) {
+	file, err := openBelow(mount, name)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	return lists(file, id)
+}
+
+// openBelow opens a file below a cgroup mount, and nothing that lies elsewhere.
+func openBelow(mount int, name string) (fsFile, error) {
 	fd, err := unix.Openat2(mount, name, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	})
-	if err != nil {
-		return false, err
-	}
-	file := fsFile(fd)
-	defer file.Close()
-	return lists(file, id)
+	return fsFile(fd), err
 }
 
 // lists tells whether a list of numbers, one a line, has id.

@@ -43,6 +43,8 @@ type Process struct {
 	Exiting bool
 	// Kernel is true for a kernel thread (PF_KTHREAD).
 	Kernel bool
+	// First is true for the first process of its PID namespace, its init.
+	First bool
 	// PIDNS and UserNS are namespace inodes; 0: not known.
 	PIDNS, UserNS uint64
 }
@@ -91,8 +93,9 @@ func parseStat(text []byte, p *Process) error {
 
 // status is what /proc/PID/status has and stat has not.
 type status struct {
-	uid  int // effective
-	tgid int
+	uid   int // effective
+	tgid  int
+	first bool // 1 is its number in its own PID namespace
 }
 
 var errStatus = errors.New("not the text of /proc/PID/status")
@@ -112,7 +115,19 @@ func parseStatus(text []byte) (status, error) {
 	if uid < 0 || tgid < 0 {
 		return status{}, fmt.Errorf("%w: no Uid or Tgid line", errStatus)
 	}
-	return status{uid: uid, tgid: tgid}, nil
+	return status{uid: uid, tgid: tgid, first: innermost(text) == "1"}, nil
+}
+
+// innermost is the last number of the NSpid line: the process's own PID in the
+// PID namespace that it is in (Linux 4.1).
+func innermost(text []byte) string {
+	_, rest, _ := bytes.Cut(text, []byte("\nNSpid:"))
+	line, _, _ := bytes.Cut(rest, []byte{'\n'})
+	f := bytes.Fields(line)
+	if len(f) == 0 {
+		return ""
+	}
+	return string(f[len(f)-1])
 }
 
 // statusField returns the nth number of a line; -1: there is none.
@@ -142,7 +157,7 @@ func (f *FS) describe(d dir, p *Process) error {
 	if err != nil {
 		return err
 	}
-	p.UID, p.User = st.uid, f.users.name(st.uid)
+	p.UID, p.User, p.First = st.uid, f.users.name(st.uid), st.first
 	return nil
 }
 
