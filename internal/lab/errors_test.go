@@ -75,12 +75,28 @@ func TestLiveWalkSharedMounts(t *testing.T) {
 	needHierarchy(t, "freezer")
 	prefix := prefixOf(t)
 	unchanged(t, prefix)
-	r := inPrivate(t, "mount", `mount --make-rshared / && cp /proc/self/mountinfo /dev/fd/2 2>/dev/null
+	r := inPrivate(t, "mount", `mount --make-rshared /
 		before=$(cat /proc/self/mountinfo)
 		"$0" "$1" walk freezer "$2" -1 0 || exit
 		test "$before" = "$(cat /proc/self/mountinfo)" || exit 50`, prefix)
 	if r.exit != 0 {
 		t.Errorf("status %d, %s", r.exit, r.err)
+	}
+}
+
+// A mount with another one in it is busy, and is taken away all the same.
+func TestLiveWalkBusyMount(t *testing.T) {
+	h := needHierarchy(t, "freezer")
+	prefix := prefixOf(t)
+	unchanged(t, prefix)
+	dir := h.mount.MountPoint + "/" + prefix + "x"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(dir)
+	r := inPrivate(t, "mount", `mount -t tmpfs none `+dir+` && exec "$0" "$1" walk freezer "$2" -1 0`, prefix)
+	if r.exit != 0 || !strings.Contains(r.out, `"umount -l `) {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -65,7 +65,8 @@ const orderGo = 0
 // Ctrl-C and Ctrl-Z reach it as they would without the lab; of the signals sent
 // to this process alone INT, QUIT, TERM, HUP, USR1 and USR2 are passed on. If
 // this process is killed, so are the command and, with a PID namespace, all
-// that it started. The end of ctx kills it, too.
+// that it started. The end of ctx kills it, too: ctx must not be one that a
+// signal ends, or a Ctrl-C that is meant for the command would kill it.
 //
 // The exit status is the command's, or 128+N if signal N ended it. With an
 // error it is 2 and the command did not run to its end; the error is ctx's

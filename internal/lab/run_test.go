@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var ordinary = &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: false}
+var ordinary = &syscall.Credential{Uid: 65534, Gid: 65534}
 
 // runHelper is this test binary as "nsinspect lab run".
 func runHelper(cred *syscall.Credential, only string, command ...string) *exec.Cmd {
@@ -42,7 +42,19 @@ func finish(t *testing.T, cmd *exec.Cmd) result {
 	if err != nil && !errors.As(err, &failed) {
 		t.Fatal(err)
 	}
-	return result{out.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	return result{out.String(), withoutCoverage(stderr.String()), cmd.ProcessState.ExitCode()}
+}
+
+// withoutCoverage leaves out what a covered test binary says as an ordinary
+// user, who may not write to go test's directory.
+func withoutCoverage(text string) string {
+	var kept strings.Builder
+	for line := range strings.SplitAfterSeq(text, "\n") {
+		if !strings.HasPrefix(line, "error: coverage ") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
 }
 
 const inside = `id -u; echo $$; for n in uts ipc pid mnt user net cgroup; do readlink /proc/self/ns/$n; done; ls -d /proc/[0-9]* | head -1; exit 7`
@@ -189,10 +201,10 @@ func TestLiveRunExecFails(t *testing.T) {
 	if err := os.WriteFile(path, []byte("not a program\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, only := range []string{"", "uts"} {
-		exit, err := Run(context.Background(), RunConfig{Only: []string{only}[:len(only)/3], Command: []string{path}})
+	for _, only := range [][]string{nil, {"uts"}} {
+		exit, err := Run(context.Background(), RunConfig{Only: only, Command: []string{path}})
 		if exit != 2 || !errors.Is(err, unix.ENOEXEC) || !errors.Is(err, ErrCommand) {
-			t.Errorf("only %q: %d, %v", only, exit, err)
+			t.Errorf("only %v: %d, %v", only, exit, err)
 		}
 	}
 }

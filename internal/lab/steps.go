@@ -132,7 +132,10 @@ func (w *walk) unshare() error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.demand("make new cgroup and mount namespaces", order{Do: doEnter}); err != nil {
+	const tried = "make new cgroup and mount namespaces"
+	if _, err := w.demand(tried, order{Do: doEnter}); errors.Is(err, unix.ENOSPC) {
+		return forbidden(w.c.Proc, tried, unix.CLONE_NEWCGROUP|unix.CLONE_NEWNS, err)
+	} else if err != nil {
 		return err
 	}
 	after, err := w.demand("read", links)

@@ -127,11 +127,11 @@ func TestLiveTerminalStop(t *testing.T) {
 	needBash(t)
 	for _, only := range []string{"", "uts"} {
 		s := startSession(t, "bash", "--norc", "-c",
-			`set -m; "$0" `+helperArgument+` run "`+only+`" sh -c 'echo ready; sleep 100'; echo "status $?"; fg; echo "end $?"`, testBinary(t))
+			`set -m; "$0" `+helperArgument+` run "`+only+`" sh -c 'trap "echo resumed" CONT; echo ready; while :; do sleep 0.1; done'; echo "status $?"; fg; echo "end $?"`, testBinary(t))
 		s.expect("ready")
 		s.write("\x1a")
 		s.expect("status 148")
-		time.Sleep(50 * time.Millisecond)
+		s.expect("resumed\r\n") // not the job's text, which fg prints before
 		s.write("\x03")
 		s.expect("end 130")
 	}
@@ -148,14 +148,14 @@ func TestLiveTerminalShell(t *testing.T) {
 		s.expect("# ")
 		s.write("echo jobs $-\n")
 		s.expect("jobs h")
-		s.write("sleep 100\n")
-		time.Sleep(100 * time.Millisecond)
+		s.write("sh -c 'echo u$((0))p; exec sleep 100'\n")
+		s.expect("u0p")
 		s.write("\x1a")
 		s.expect("Stopped")
 		s.write("kill %1; suspend; echo still $((40+2))\n")
 		s.expect("still 42")
-		s.write("sleep 100\n")
-		time.Sleep(100 * time.Millisecond)
+		s.write("sh -c 'echo u$((0))p; exec sleep 100'\n")
+		s.expect("u0p")
 		s.write("\x03")
 		s.write("exit 5\n")
 		s.expect("status 5")
