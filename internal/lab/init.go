@@ -99,16 +99,21 @@ func initMain(spec runSpec, env []string, orders, reports *os.File) int {
 		return 2
 	}
 	reports.Close()
-	go obeySignals(pid, orders)
-	return reap(pid)
+	status := make(chan int, 2) // of the command or the lab, whichever ends first
+	go func() { status <- reap(pid) }()
+	go func() {
+		obeySignals(pid, orders)
+		status <- exitGone
+	}()
+	return <-status
 }
 
-// obeySignals passes signals on; the end of orders ends this process.
+// obeySignals passes signals on until orders end.
 func obeySignals(pid int, orders *os.File) {
 	var one [1]byte
 	for {
 		if n, _ := orders.Read(one[:]); n != 1 {
-			os.Exit(exitGone)
+			return
 		}
 		unix.Kill(pid, syscall.Signal(one[0]))
 	}
