@@ -61,23 +61,16 @@ func (d *Diagnosis) search(g *group, root *Root) *rootQuestion {
 		root.Path, root.Known = name, Entered
 		base, depth, rq.shown = name, 0, shown
 	}
-	if base == "" || d.host.Own == nil {
+	if base == "" {
 		return nil
 	}
-	of := HierarchyOf(g.subject.Host.Cgroups)
-	for i := range d.host.Own.Cgroup {
-		m := &d.host.Own.Cgroup[i]
-		h := of(m)
-		if h == nil || h.Label != root.Hierarchy.Label || !m.Visible {
-			continue
-		}
-		if rel, ok := below(m.Root, base); ok {
-			rq.mount = m
-			rq.directory = inspect.DirectoryQuestion{MountPoint: m.MountPoint, Path: rel, Depth: depth}
-			return rq
-		}
+	m, rel, ok := d.hostMount(root.Hierarchy.Label, base)
+	if !ok {
+		return nil
 	}
-	return nil
+	rq.mount = m
+	rq.directory = inspect.DirectoryQuestion{MountPoint: m.MountPoint, Path: rel, Depth: depth}
+	return rq
 }
 
 // named returns the root directory's name as a mount gives it whose root the

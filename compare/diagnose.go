@@ -20,6 +20,7 @@ type Diagnosis struct {
 	groups []*group
 	roots  map[uint64]Roots
 	family family
+	facts  facts
 	kernel map[int]bool // the kernel threads among those looked at
 	// sharers are the tasks of each mount namespace.
 	sharers map[uint64][]inspect.Task
@@ -71,7 +72,7 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 		d.guess(g)
 		g.judge(h.Reader, d.roots[g.task().CgroupNS])
 	}
-	d.rounds = []round{&againRound{}, &rootRound{}, &proofRound{}}
+	d.rounds = []round{&againRound{}, &rootRound{}, &factRound{}, &proofRound{}}
 	return d
 }
 

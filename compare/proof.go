@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"slices"
 	"sort"
 
 	"nsinspect/inspect"
@@ -11,7 +12,9 @@ import (
 type proofRound struct {
 	probed []*Finding
 	owners []uint64
-	drafts []*Finding
+	// unnamed are drafts whose process was not read for anything else.
+	unnamed []*Finding
+	drafts  []*Finding
 }
 
 func (r *proofRound) ask(d *Diagnosis) inspect.Questions {
@@ -40,6 +43,12 @@ func (r *proofRound) ask(d *Diagnosis) inspect.Questions {
 			}
 		}
 	}
+	for _, f := range r.drafts {
+		if f.PID != 0 && f.Command == "" {
+			q.Processes = append(q.Processes, f.task)
+			r.unnamed = append(r.unnamed, f)
+		}
+	}
 	if mendable {
 		q.Owners = append(q.Owners, inspect.Task{PID: d.host.Reader.PID, TID: d.host.Reader.PID})
 		r.owners = append(r.owners, readerOwner)
@@ -56,6 +65,11 @@ func (r *proofRound) learn(d *Diagnosis, a *inspect.Answers) {
 			continue
 		}
 		f.Confirmed = truth(!answer.Listed)
+	}
+	for i, f := range r.unnamed {
+		if p := a.Processes[i]; p != nil {
+			f.Command = p.Command
+		}
 	}
 	for i, ns := range r.owners {
 		d.owners[ns] = a.Owners[i]
@@ -135,6 +149,9 @@ func (d *Diagnosis) examined(check string) int {
 func (d *Diagnosis) coverage() Coverage {
 	c := Coverage{Processes: d.processes()}
 	for _, ns := range d.host.Namespaces {
+		if !slices.ContainsFunc(ns.Members, func(t inspect.Task) bool { return d.judged(t.PID) }) {
+			continue
+		}
 		c.Namespaces++
 		if ns.Entered {
 			c.Entered++

@@ -1,0 +1,103 @@
+package compare
+
+import (
+	"nsinspect/inspect"
+)
+
+// factRound reads what some checks need beyond the views, and only of the
+// processes and cgroups that they are about.
+type factRound struct {
+	tasks []inspect.Task
+	files []inspect.FileQuestion
+}
+
+// facts are the answers.
+type facts struct {
+	processes map[int]*inspect.Process
+	files     map[inspect.FileQuestion]inspect.FileAnswer
+	open      []inspect.OpenNamespace
+}
+
+func (r *factRound) ask(d *Diagnosis) inspect.Questions {
+	seen := map[int]bool{}
+	for _, t := range append(d.managers(), d.privileged()...) {
+		if !seen[t.PID] {
+			seen[t.PID] = true
+			r.tasks = append(r.tasks, t)
+		}
+	}
+	asked := map[inspect.FileQuestion]bool{}
+	for _, q := range d.limitFiles() {
+		if !asked[q] {
+			asked[q] = true
+			r.files = append(r.files, q)
+		}
+	}
+	return inspect.Questions{Processes: r.tasks, Files: r.files, OpenNamespaces: d.only == nil}
+}
+
+func (r *factRound) learn(d *Diagnosis, a *inspect.Answers) {
+	d.facts = facts{processes: map[int]*inspect.Process{}, files: map[inspect.FileQuestion]inspect.FileAnswer{}, open: a.OpenNamespaces}
+	for i, t := range r.tasks {
+		if i < len(a.Processes) && a.Processes[i] != nil {
+			d.facts.processes[t.PID] = a.Processes[i]
+		}
+	}
+	for i, q := range r.files {
+		if i < len(a.Files) {
+			d.facts.files[q] = a.Files[i]
+		}
+	}
+}
+
+// hostMount returns a visible mount of the reader's own that shows a cgroup,
+// and the cgroup's path relative to it.
+func (d *Diagnosis) hostMount(label, path string) (m *inspect.Mount, rel string, ok bool) {
+	if d.host.Own == nil {
+		return nil, "", false
+	}
+	of := HierarchyOf(d.host.OwnCgroups)
+	for i := range d.host.Own.Cgroup {
+		m := &d.host.Own.Cgroup[i]
+		if h := of(m); h == nil || h.Label != label || !m.Visible {
+			continue
+		}
+		if rel, ok := below(m.Root, path); ok {
+			return m, rel, true
+		}
+	}
+	return nil, "", false
+}
+
+// eachPlace runs do once for each group that lives in a mount namespace of its
+// own, seen from the reader's, whose views are known.
+func (d *Diagnosis) eachPlace(do func(*group)) {
+	host := d.family.tasks[d.host.Reader.PID].MntNS
+	for _, g := range d.groups {
+		if len(g.tasks) > 0 && g.table != nil && g.known() && g.task().MntNS != 0 && g.task().MntNS != host {
+			do(g)
+		}
+	}
+}
+
+// placeKey is one fault for a mount namespace, whatever the hierarchies.
+func placeKey(g *group) faultKey {
+	return faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, root: g.task().Root}
+}
+
+// note adds a value to a list in a finding's evidence, once.
+func (f *Finding) note(key, value string) {
+	list, _ := f.Evidence[key].([]string)
+	for _, have := range list {
+		if have == value {
+			return
+		}
+	}
+	f.Evidence[key] = append(list, value)
+}
+
+// noted returns such a list.
+func (f *Finding) noted(key string) []string {
+	list, _ := f.Evidence[key].([]string)
+	return list
+}

@@ -1,0 +1,201 @@
+package compare
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// controllerMountMissing finds v1 hierarchies that the host has mounted and the
+// process, which has others, has not.
+func (d *Diagnosis) controllerMountMissing() []*Finding {
+	found := newFaults("controller-mount-missing")
+	d.eachView(func(g *group, v *HierarchyView) {
+		if v.Verdict != VerdictNone || !d.onHost(v) || !g.mountsV1() {
+			return
+		}
+		f, isNew := found.at(placeKey(g), g, g.tasks)
+		f.note("hierarchies", v.Hierarchy.Label)
+		if isNew {
+			f.Remedy.Notes = []string{"mount each of them where its tools look for it, with all of its controllers, as the host does"}
+		}
+	})
+	for _, f := range found.list {
+		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: runtimes and kubelets that need them fail or fall back to the host's size", strings.Join(f.noted("hierarchies"), " "))
+	}
+	return found.list
+}
+
+// onHost tells whether a v1 hierarchy with controllers is mounted where the
+// reader is: one that nobody mounts is nobody's fault.
+func (d *Diagnosis) onHost(v *HierarchyView) bool {
+	if v.Hierarchy.Version() != 1 || len(v.Hierarchy.Controllers) == 0 {
+		return false
+	}
+	_, _, ok := d.hostMount(v.Hierarchy.Label, v.HostPath)
+	return ok
+}
+
+// mountsV1 tells whether some v1 controller is visibly mounted.
+func (g *group) mountsV1() bool {
+	for i := range g.views {
+		v := &g.views[i]
+		if v.Hierarchy.Version() == 1 && len(v.Hierarchy.Controllers) > 0 && v.Verdict != VerdictNone && v.Verdict != VerdictUnknown {
+			return true
+		}
+	}
+	return false
+}
+
+// bindLeaf finds v1 mounts of just the process's own cgroup, as container
+// runtimes bind them into a container that keeps the host's cgroup namespace.
+func (d *Diagnosis) bindLeaf() []*Finding {
+	found := newFaults("bind-leaf")
+	d.eachPlace(func(g *group) {
+		for i := range g.views {
+			v := &g.views[i]
+			m := v.good()
+			if v.Hierarchy.Version() != 1 || v.RootDirectory != "/" || m == nil || m.NamespaceRoot == "/" || m.NamespaceRoot != v.NamespacePath {
+				continue
+			}
+			if strings.HasSuffix(m.MountPoint, m.NamespaceRoot) || v.mountedAt(m.MountPoint+m.NamespaceRoot) {
+				continue // mount point and path lead there all the same
+			}
+			f, isNew := found.at(placeKey(g), g, g.tasks)
+			f.note("hierarchies", v.Hierarchy.Label)
+			if isNew {
+				f.Evidence["namespace_path"], f.Evidence["mount_point"] = v.NamespacePath, m.MountPoint
+				f.Message = fmt.Sprintf("their v1 mounts show just their own cgroup %s, which is also their path: tools that join mount point and path look for it twice and fail (Go 1.25.4, cadvisor, podman)", v.NamespacePath)
+				f.Remedy.Notes = []string{"give the container a private cgroup namespace, or cgroup v2; newer runtimes strip the mount's root from the path"}
+			}
+		}
+	})
+	return found.list
+}
+
+// mountedAt tells whether a visible mount of the hierarchy is at this point.
+func (h *HierarchyView) mountedAt(point string) bool {
+	for i := range h.Mounts {
+		if h.Mounts[i].Visible && h.Mounts[i].MountPoint == point {
+			return true
+		}
+	}
+	return false
+}
+
+// partialSubmount finds, beside a good mount, one that shows a part of the
+// namespace's tree in which the process is not.
+func (d *Diagnosis) partialSubmount() []*Finding {
+	found := newFaults("partial-submount")
+	d.eachPlace(func(g *group) {
+		for i := range g.views {
+			v := &g.views[i]
+			good := v.good()
+			for j := range v.Mounts {
+				m := &v.Mounts[j]
+				if good == nil || !m.Visible || m.Verdict != VerdictSub || Contains(m.NamespaceRoot, v.NamespacePath) {
+					continue
+				}
+				f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
+				if isNew {
+					f.paths(v, m)
+					f.Message = fmt.Sprintf("it shows %s, where they are not, beside the good mount at %s: a tool that translates every mount of a controller gives up on it (automaxprocs)", m.NamespaceRoot, good.MountPoint)
+				}
+			}
+		}
+	})
+	return found.list
+}
+
+// manyMounts is the number of mounts of one hierarchy from which they look like
+// a leak rather than a layout.
+const manyMounts = 32
+
+// duplicateHierarchyMount finds hierarchies with several mounts that all show
+// the process.
+func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
+	found := newFaults("duplicate-hierarchy-mount")
+	for _, g := range d.groups {
+		if len(g.tasks) == 0 || !g.known() {
+			continue
+		}
+		for i := range g.views {
+			v := &g.views[i]
+			points := v.goodPoints()
+			if len(points) < 2 {
+				continue
+			}
+			f, isNew := found.at(placeKey(g), g, g.tasks)
+			f.note("hierarchies", v.Hierarchy.Label)
+			if isNew {
+				f.Evidence["mount_points"] = points
+				f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s): tools take the first or the last, so what one of them sees another may not", v.Hierarchy.Label, len(points), points[0], points[len(points)-1])
+			}
+			if len(points) > manyMounts {
+				f.Severity = Warning
+			}
+		}
+	}
+	return found.list
+}
+
+// goodPoints are the distinct mount points through which the process is found.
+func (h *HierarchyView) goodPoints() []string {
+	var points []string
+	seen := map[string]bool{}
+	for i := range h.Mounts {
+		m := &h.Mounts[i]
+		if m.Visible && m.Verdict.Healthy() && !seen[m.MountPoint] && Contains(m.NamespaceRoot, h.NamespacePath) {
+			seen[m.MountPoint] = true
+			points = append(points, m.MountPoint)
+		}
+	}
+	return points
+}
+
+// runtimePath matches the cgroups that container runtimes make.
+var runtimePath = regexp.MustCompile(`(^|[/:-])(docker|kubepods|libpod|lxc|ecs|crio|cri-containerd|machine\.slice)([/.:-]|$)`)
+
+// controllerUnscoped finds containers that have their own cgroup in some v1
+// hierarchies and sit at the root of others, which they can write.
+func (d *Diagnosis) controllerUnscoped() []*Finding {
+	found := newFaults("controller-unscoped")
+	d.eachPlace(func(g *group) {
+		scoped := ""
+		for i := range g.views {
+			if v := &g.views[i]; v.Hierarchy.Version() == 1 && runtimePath.MatchString(v.HostPath) {
+				scoped = v.HostPath
+			}
+		}
+		if scoped == "" || !d.container(g) {
+			return
+		}
+		for i := range g.views {
+			v := &g.views[i]
+			if v.Hierarchy.Version() != 1 || len(v.Hierarchy.Controllers) == 0 || v.HostPath != "/" || !v.writableRoot() {
+				continue
+			}
+			f, isNew := found.at(placeKey(g), g, g.tasks)
+			f.note("hierarchies", v.Hierarchy.Label)
+			if isNew {
+				f.Evidence["host_path"] = scoped
+				f.Remedy.Notes = []string{"a runtime that knows these controllers scopes them; inside the container, unmount them and remove their mount points"}
+			}
+		}
+	})
+	for _, f := range found.list {
+		f.Message = fmt.Sprintf("their runtime made no cgroup for them in %s: what a nested runtime makes there it leaves on the host", strings.Join(f.noted("hierarchies"), " "))
+	}
+	return found.list
+}
+
+// writableRoot tells whether a visible mount shows the hierarchy's true root,
+// as far as the reader can tell, and is not read-only.
+func (h *HierarchyView) writableRoot() bool {
+	for i := range h.Mounts {
+		if m := &h.Mounts[i]; m.Visible && m.Root == "/" && !m.ReadOnly() {
+			return true
+		}
+	}
+	return false
+}
