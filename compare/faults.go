@@ -24,7 +24,7 @@ func (d *Diagnosis) staleMountRoot() []*Finding {
 			f.paths(v, m)
 			f.probeAt(g, v, m)
 			above := "the namespace's root directory"
-			if v.RootDirectory != "" {
+			if v.RootDirectory != "" && v.RootDirectory != "/" {
 				above = v.RootDirectory
 			}
 			f.Message = fmt.Sprintf("its root is %s in their view: it shows the tree above %s, so what they read and write there is not theirs", m.NamespaceRoot, above)

@@ -39,6 +39,9 @@ type ProbeAnswer struct {
 }
 
 func (f *FS) probe(ctx context.Context, p Probe) ProbeAnswer {
+	if t, ok := f.tree.(*fsTree); !ok || !t.live {
+		return ProbeAnswer{Reason: "a recorded procfs has no cgroup file system"}
+	}
 	if !f.Reader.SamePIDs {
 		return ProbeAnswer{Reason: "the procfs numbers processes otherwise than cgroup.procs does here"}
 	}

@@ -77,13 +77,17 @@ func summarize(ctx context.Context, in *invocation, host *inspect.Host, ns *insp
 
 // unseen says on standard error what a table has no place for.
 func (in *invocation) unseen(host *inspect.Host) {
-	if len(host.Skipped) == 0 {
-		return
+	if len(host.Skipped) > 0 {
+		in.say(notLookedAt(host.Skipped))
 	}
-	s := host.Skipped[0]
+}
+
+// notLookedAt names the first thing that could not be read and counts the rest.
+func notLookedAt(skipped []inspect.Skipped) string {
+	s := skipped[0]
 	more := ""
-	if n := len(host.Skipped) - 1; n > 0 {
+	if n := len(skipped) - 1; n > 0 {
 		more = fmt.Sprintf(", and %d more (--json names them)", n)
 	}
-	in.say(fmt.Sprintf("not looked at: process %d (%s: %s)%s", s.PID, s.What, s.Reason, more))
+	return fmt.Sprintf("not looked at: process %d (%s: %s)%s", s.PID, s.What, s.Reason, more)
 }

@@ -235,8 +235,7 @@ func (r *runner) openProc(c *cli.Context) (*inspect.FS, error) {
 // finish maps what was skipped to a status where --strict asks for it.
 func (in *invocation) finish(status int, skipped []inspect.Skipped) int {
 	if in.flags.Bool("strict") && len(skipped) > 0 {
-		s := skipped[0]
-		in.say(fmt.Sprintf("--strict: %d things could not be looked at, the first: process %d, %s: %s", len(skipped), s.PID, s.What, s.Reason))
+		in.say("--strict: " + notLookedAt(skipped))
 		return statusFailed
 	}
 	return status
