@@ -61,7 +61,7 @@ func (d *Diagnosis) readerNotInitial() []*Finding {
 		return nil
 	}
 	f := &Finding{
-		Check: "reader-not-initial", CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{},
+		Check: "reader-not-initial", CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
 		Message: fmt.Sprintf("the reader is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
 		Verify:  []string{"nsinspect", "doctor"},
 	}
