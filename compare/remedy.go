@@ -42,62 +42,17 @@ func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	if d.container(g) {
 		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
 	}
-	if d.sharesHost(t, m) {
+	with := SharingOf(d.host, t, m.ID, d.tables)
+	if with.First || with.Reader && d.host.Reader.Initial() {
 		return truth(false), []string{"it shares the host's mount namespace, so mending this mount would break the host's: start it with a mount namespace of its own (unshare -C -m), then mount its hierarchies there"}
 	}
-	var others []int
-	for _, o := range d.sharers[t.MntNS] {
-		if o.CgroupNS != t.CgroupNS {
-			others = append(others, o.PID)
-		}
-	}
-	unknown := 0
-	for i, s := range d.strangers {
-		switch table := d.tables[i]; {
-		case table == nil:
-			unknown++
-		case sees(table, m.ID):
-			others = append(others, s.PID)
-		}
-	}
 	switch {
-	case len(others) > 0:
-		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(merge(nil, others)))}
-	case unknown > 0:
-		return nil, []string{fmt.Sprintf("whether %d processes that could not be read use this mount namespace could not be found out: run it as root", unknown)}
+	case len(with.Others) > 0:
+		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(merge(nil, pids(with.Others))))}
+	case len(with.Unknown) > 0:
+		return nil, []string{fmt.Sprintf("whether %d processes that could not be read use this mount namespace could not be found out: run it as root", len(with.Unknown))}
 	}
 	return truth(true), []string{"no other cgroup namespace uses this mount namespace"}
-}
-
-// sharesHost tells whether the task is in the mount namespace of PID 1, or of a
-// reader in the initial cgroup namespace. Where a link is unreadable the mount
-// itself tells: mount IDs are unique.
-func (d *Diagnosis) sharesHost(t inspect.Task, m *MountView) bool {
-	if host := d.hostMntNS(); host != 0 && host == t.MntNS {
-		return true
-	}
-	first, ok := d.family.tasks[1]
-	if !ok || first.PID == t.PID {
-		return ok
-	}
-	if first.MntNS != 0 {
-		return first.MntNS == t.MntNS
-	}
-	for i, s := range d.strangers {
-		if s.PID == 1 && d.tables[i] != nil {
-			return sees(d.tables[i], m.ID)
-		}
-	}
-	return false
-}
-
-func sees(t *inspect.MountTable, id int) bool {
-	for i := range t.Cgroup {
-		if t.Cgroup[i].ID == id {
-			return true
-		}
-	}
-	return false
 }
 
 // mend writes the remedy of a stale mount. Steps are given only where they are
