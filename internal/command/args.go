@@ -33,7 +33,10 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		default:
 			flags = append(flags, arg)
 			name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-			if takesValue[name] && !hasValue && len(rest) > 0 {
+			if takesValue[name] && !hasValue {
+				if len(rest) == 0 {
+					return nil, usageError("%s: which value?", arg)
+				}
 				flags = append(flags, rest[0])
 				rest = rest[1:]
 			}

@@ -45,7 +45,7 @@ func Run(ctx context.Context, p Process) int {
 	case ctx.Err() != nil:
 		return statusInterrupted
 	case errors.Is(r.out.err, syscall.EPIPE):
-		return status // whoever read it has seen enough
+		return r.status // whoever read it has seen enough
 	case r.out.err != nil:
 		err = fmt.Errorf("write standard output: %w", reasonOf(r.out.err))
 	}
