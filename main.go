@@ -14,12 +14,13 @@ import (
 var version = "devel"
 
 func main() {
+	if handled, exit := command.Child(os.Args, os.Environ()); handled {
+		os.Exit(exit)
+	}
 	// A closed pipe is an error of write(2), not the end of the process. Notify
 	// and not Ignore, since an ignored signal stays so in what is executed.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	os.Exit(command.Run(ctx, command.Process{
+	os.Exit(command.Run(context.Background(), command.Process{
 		Args: os.Args, Env: os.LookupEnv, Version: version,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))

@@ -30,6 +30,10 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			takesValue = values(append(command.Flags, commonFlags()...))
 		case !isFlag(arg):
 			operands = append(operands, arg)
+			if command.Name == "lab" && len(operands) == 2 && operands[0] == "run" {
+				operands = append(operands, rest...) // the command's own flags
+				rest = nil
+			}
 		default:
 			flags = append(flags, arg)
 			name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
@@ -57,6 +61,17 @@ func isFlag(arg string) bool {
 	}
 	_, err := strconv.Atoi(arg)
 	return err != nil
+}
+
+// commaList splits "a,b"; blanks around the commas do not count.
+func commaList(s string) []string {
+	var list []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 func values(flags []cli.Flag) map[string]bool {

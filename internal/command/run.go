@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,8 +42,9 @@ type Process struct {
 func Run(ctx context.Context, p Process) int {
 	r := &runner{process: p, out: &sink{w: p.Stdout}}
 	status, err := r.run(ctx)
+	var hinted hintedError
 	switch {
-	case ctx.Err() != nil:
+	case r.interrupted:
 		return statusInterrupted
 	case errors.Is(r.out.err, syscall.EPIPE):
 		return r.status // whoever read it has seen enough
@@ -51,6 +53,9 @@ func Run(ctx context.Context, p Process) int {
 	}
 	if err != nil {
 		r.say(err.Error())
+		if errors.As(err, &hinted) {
+			r.hint(hinted.hint)
+		}
 		return statusFailed
 	}
 	return status
@@ -61,6 +66,8 @@ type runner struct {
 	process Process
 	out     *sink
 	status  int
+	// interrupted is true after a Ctrl-C.
+	interrupted bool
 }
 
 // sink remembers the first error of a write, so that none is lost in a library.
@@ -122,7 +129,7 @@ func (r *runner) app() *cli.App {
 		ErrWriter:       r.process.Stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    usage,
-		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor()},
+		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.lab()},
 		HideHelpCommand: true,
 	}
 	for _, c := range app.Commands {
@@ -177,6 +184,21 @@ func (r *runner) do(run action) cli.ActionFunc {
 			return err
 		}
 		defer in.fs.Close()
+		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
+		defer stop()
+		r.status, err = run(ctx, in)
+		r.interrupted = ctx.Err() != nil
+		return err
+	}
+}
+
+// plain runs a command that opens no procfs, and sees to signals itself.
+func (r *runner) plain(run action) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		in, err := r.understand(c)
+		if err != nil {
+			return err
+		}
 		r.status, err = run(c.Context, in)
 		return err
 	}
@@ -222,14 +244,19 @@ func (r *runner) color(when string, terminal bool) (bool, error) {
 }
 
 func (r *runner) openProc(c *cli.Context) (*inspect.FS, error) {
-	dir := c.String("proc")
+	return inspect.Open((&invocation{runner: r, flags: c}).proc(), c.Int("jobs"))
+}
+
+// proc is the procfs to read.
+func (in *invocation) proc() string {
+	dir := in.flags.String("proc")
 	if dir == "" {
-		dir, _ = r.process.Env("NSINSPECT_PROC")
+		dir, _ = in.process.Env("NSINSPECT_PROC")
 	}
 	if dir == "" {
 		dir = "/proc"
 	}
-	return inspect.Open(dir, c.Int("jobs"))
+	return dir
 }
 
 // finish maps what was skipped to a status where --strict asks for it.

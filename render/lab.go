@@ -1,0 +1,88 @@
+package render
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Lab is a walk through the textbook's example.
+type Lab struct {
+	Hierarchy string
+	Steps     []Step
+	// Kept is what to look at while the lab waits; nil if it does not.
+	Kept *Kept
+}
+
+// Step is one step of a walk. Command is the shell command that it equals,
+// Answer what the kernel really said, OK whether that was Expected.
+type Step struct {
+	Number   int    `json:"number"`
+	Title    string `json:"title"`
+	Where    string `json:"where"`
+	Command  string `json:"command"`
+	Expected string `json:"expected"`
+	Answer   string `json:"answer"`
+	OK       bool   `json:"ok"`
+	Note     string `json:"note"`
+}
+
+// Kept is what a lab keeps for another terminal: the processes in sub, in sub2
+// and outside both, and the commands to try.
+type Kept struct {
+	Hierarchy  string     `json:"hierarchy"`
+	MountPoint string     `json:"mount_point"`
+	Cgroup     string     `json:"cgroup"`
+	Sub        int        `json:"sub"`
+	Sub2       int        `json:"sub2"`
+	Outside    int        `json:"outside"`
+	Commands   [][]string `json:"commands"`
+}
+
+// LabStep writes a step: what it does, the command that it equals, and what the
+// kernel answered.
+func LabStep(w io.Writer, s Step) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%2d  %s\n", s.Number, Text(s.Title))
+	prompt := "#"
+	if s.Where != "host" {
+		prompt = s.Where + "#"
+	}
+	fmt.Fprintf(&b, "    %s %s\n", prompt, Text(s.Command))
+	for _, line := range strings.Split(strings.TrimRight(s.Answer, "\n"), "\n") {
+		if line != "" {
+			fmt.Fprintf(&b, "    %s\n", Text(line))
+		}
+	}
+	if !s.OK {
+		fmt.Fprintf(&b, "    not the answer that was expected: %s\n", Text(s.Expected))
+	}
+	if s.Note != "" {
+		fmt.Fprintf(&b, "    (%s)\n", Text(s.Note))
+	}
+	b.WriteByte('\n')
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// LabKept writes what to try in another terminal.
+func LabKept(w io.Writer, k Kept) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "kept in %s: process %d in sub, %d in sub2, %d outside both\ntry in another terminal:\n", Text(k.Cgroup), k.Sub, k.Sub2, k.Outside)
+	for _, argv := range k.Commands {
+		fmt.Fprintf(&b, "  %s\n", shell(argv))
+	}
+	b.WriteString("Ctrl-C ends the lab and removes all that it made\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// LabJSON writes a walk as one document.
+func LabJSON(w io.Writer, l Lab) error {
+	return writeJSON(w, struct {
+		SchemaVersion int        `json:"schema_version"`
+		Hierarchy     string     `json:"hierarchy"`
+		Steps         []Step `json:"steps"`
+		Kept          *Kept  `json:"kept"`
+	}{schemaVersion, l.Hierarchy, list(l.Steps), l.Kept})
+}
