@@ -80,8 +80,8 @@ func LabKept(w io.Writer, k Kept) error {
 // LabJSON writes a walk as one document.
 func LabJSON(w io.Writer, l Lab) error {
 	return writeJSON(w, struct {
-		SchemaVersion int        `json:"schema_version"`
-		Hierarchy     string     `json:"hierarchy"`
+		SchemaVersion int    `json:"schema_version"`
+		Hierarchy     string `json:"hierarchy"`
 		Steps         []Step `json:"steps"`
 		Kept          *Kept  `json:"kept"`
 	}{schemaVersion, l.Hierarchy, list(l.Steps), l.Kept})
