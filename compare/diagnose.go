@@ -21,6 +21,8 @@ type Diagnosis struct {
 	roots  map[uint64]Roots
 	family family
 	facts  facts
+	// openFiles asks for a look through all open files of the host.
+	openFiles bool
 	kernel map[int]bool // the kernel threads among those looked at
 	// sharers are the tasks of each mount namespace.
 	sharers map[uint64][]inspect.Task

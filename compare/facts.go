@@ -33,7 +33,7 @@ func (r *factRound) ask(d *Diagnosis) inspect.Questions {
 			r.files = append(r.files, q)
 		}
 	}
-	return inspect.Questions{Processes: r.tasks, Files: r.files, OpenNamespaces: d.only == nil}
+	return inspect.Questions{Processes: r.tasks, Files: r.files, OpenNamespaces: d.looksThroughFiles()}
 }
 
 func (r *factRound) learn(d *Diagnosis, a *inspect.Answers) {
@@ -48,6 +48,18 @@ func (r *factRound) learn(d *Diagnosis, a *inspect.Answers) {
 			d.facts.files[q] = a.Files[i]
 		}
 	}
+}
+
+// manyProcesses is the number of processes above which doctor does not look
+// through all their open files unasked: it would take as long as all the rest.
+const manyProcesses = 2000
+
+// SearchOpenFiles makes the diagnosis look for namespaces that only open files
+// keep, however many processes there are.
+func (d *Diagnosis) SearchOpenFiles() { d.openFiles = true }
+
+func (d *Diagnosis) looksThroughFiles() bool {
+	return d.only == nil && (d.openFiles || len(d.family.tasks) <= manyProcesses)
 }
 
 // hostMount returns a visible mount of the reader's own that shows a cgroup,

@@ -133,6 +133,10 @@ func (d *Diagnosis) examined(check string) int {
 		return 1
 	case "incomplete":
 		return d.processes()
+	case "namespace-without-process":
+		if !d.looksThroughFiles() {
+			return 0 // only the bind mounts
+		}
 	}
 	seen := map[int]bool{}
 	for _, g := range d.groups {

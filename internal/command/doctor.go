@@ -17,6 +17,7 @@ func (r *runner) doctor() *cli.Command {
 		UsageText: "nsinspect doctor [FLAGS] [PID...]",
 		Flags: []cli.Flag{
 			threadsFlag(),
+			&cli.BoolFlag{Name: "open-files", Usage: "look for namespaces that only open files keep, also on a host with more than 2000 processes"},
 			&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with status 1 if a finding is at least of this `SEVERITY`: error, warning, info or never"},
 		},
 		Action: r.do(runDoctor),
@@ -76,6 +77,9 @@ func (in *invocation) diagnose(ctx context.Context, want inspect.Want, pids []in
 		return nil, err
 	}
 	d := compare.NewDiagnosis(host, pids)
+	if in.flags.Bool("open-files") {
+		d.SearchOpenFiles()
+	}
 	if err := in.settle(ctx, d); err != nil {
 		return nil, err
 	}
