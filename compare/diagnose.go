@@ -23,7 +23,7 @@ type Diagnosis struct {
 	facts  facts
 	// openFiles asks for a look through all open files of the host.
 	openFiles bool
-	kernel map[int]bool // the kernel threads among those looked at
+	kernel    map[int]bool // the kernel threads among those looked at
 	// sharers are the tasks of each mount namespace.
 	sharers map[uint64][]inspect.Task
 	// strangers are tasks whose mount namespace is not known, with the mount
