@@ -56,7 +56,7 @@ func (d *Diagnosis) company(g *group) []int {
 		list = append(list, pids(ns.Members)...)
 	}
 	if g.task().MntNS != d.hostMntNS() {
-		list = append(list, pids(d.sharers[g.task().MntNS])...)
+		list = append(list, pids(d.sharers(g.task().MntNS))...)
 	}
 	return list
 }
@@ -136,7 +136,7 @@ func (d *Diagnosis) setApart(g *group) {
 	var natives []inspect.Task
 	for _, t := range g.tasks {
 		visits := g.outside() && d.family.cgroupVisitor(t, g.views, ns.Members, inside) ||
-			!g.outside() && d.family.mountVisitor(t, d.sharers[t.MntNS])
+			!g.outside() && d.family.mountVisitor(t, d.sharers(t.MntNS))
 		if visits {
 			g.visitors = append(g.visitors, t)
 		} else {

@@ -24,8 +24,8 @@ type Diagnosis struct {
 	// openFiles asks for a look through all open files of the host.
 	openFiles bool
 	kernel    map[int]bool // the kernel threads among those looked at
-	// sharers are the tasks of each mount namespace.
-	sharers map[uint64][]inspect.Task
+	// shared are the tasks of each mount namespace, once somebody asks.
+	shared map[uint64][]inspect.Task
 	// strangers are tasks whose mount namespace is not known, with the mount
 	// tables that may tell them apart.
 	strangers []inspect.Task
@@ -47,8 +47,8 @@ type round interface {
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
 		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{},
-		family:  family{parents: map[int]int{}, tasks: map[int]inspect.Task{}},
-		sharers: map[uint64][]inspect.Task{}, kernel: map[int]bool{},
+		family: family{parents: map[int]int{}, tasks: make(map[int]inspect.Task, len(h.Tasks))},
+		kernel: map[int]bool{},
 	}
 	if len(only) > 0 {
 		d.only = map[int]bool{}
@@ -60,14 +60,13 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 		if _, ok := d.family.tasks[t.PID]; !ok {
 			d.family.tasks[t.PID] = t
 		}
-		if t.MntNS != 0 {
-			d.sharers[t.MntNS] = append(d.sharers[t.MntNS], t)
-		} else {
+		if t.MntNS == 0 {
 			d.strangers = append(d.strangers, t)
 		}
 	}
+	hierarchies := Hierarchies(h)
 	for _, ns := range h.Namespaces {
-		d.roots[ns.NS] = NewRoots(h.Reader, ns, Hierarchies(h))
+		d.roots[ns.NS] = NewRoots(h.Reader, ns, hierarchies)
 	}
 	d.groups = d.chosen(makeGroups(h))
 	for _, g := range d.groups {
@@ -88,6 +87,19 @@ func NewRootSearch(h *inspect.Host, pid int) *Diagnosis {
 
 // Roots returns what was found of a cgroup namespace's root directories.
 func (d *Diagnosis) Roots(ns uint64) Roots { return d.roots[ns] }
+
+// sharers are the tasks of a mount namespace.
+func (d *Diagnosis) sharers(mnt uint64) []inspect.Task {
+	if d.shared == nil {
+		d.shared = map[uint64][]inspect.Task{}
+		for _, t := range d.host.Tasks {
+			if t.MntNS != 0 {
+				d.shared[t.MntNS] = append(d.shared[t.MntNS], t)
+			}
+		}
+	}
+	return d.shared[mnt]
+}
 
 // chosen leaves out the groups without any of the processes asked for.
 func (d *Diagnosis) chosen(groups []*group) []*group {
@@ -142,14 +154,14 @@ func Hierarchies(h *inspect.Host) []*inspect.Hierarchy {
 			}
 		}
 	}
-	add(h.OwnCgroups)
-	last := h.OwnCgroups
+	done := map[*inspect.Cgroups]bool{}
 	for _, t := range h.Tasks {
-		if t.Cgroups != last {
+		if !done[t.Cgroups] {
+			done[t.Cgroups] = true
 			add(t.Cgroups)
-			last = t.Cgroups
 		}
 	}
+	add(h.OwnCgroups)
 	for _, ns := range h.Namespaces {
 		for _, p := range ns.Pairs {
 			add(p.Host)

@@ -120,31 +120,36 @@ func (d *Diagnosis) Report() *Report {
 		count[f.Check]++
 		r.Findings = append(r.Findings, *f)
 	}
+	judged := d.countTasks((*group).known)
+	mounts := d.countTasks(func(g *group) bool { return g.table != nil })
 	for _, c := range Checks {
-		r.Checks = append(r.Checks, CheckResult{Check: c.Name, Examined: d.examined(c.Name), Findings: count[c.Name]})
+		examined := judged
+		switch {
+		case c.Name == "reader-not-initial":
+			examined = 1
+		case c.Name == "incomplete":
+			examined = d.processes()
+		case c.Name == "no-cgroup-mount":
+			examined = mounts
+		case c.Name == "namespace-without-process" && !d.looksThroughFiles():
+			examined = 0 // only the bind mounts were looked at
+		}
+		r.Checks = append(r.Checks, CheckResult{Check: c.Name, Examined: examined, Findings: count[c.Name]})
 	}
 	return r
 }
 
-// examined counts the processes that a check could judge.
-func (d *Diagnosis) examined(check string) int {
-	switch check {
-	case "reader-not-initial":
-		return 1
-	case "incomplete":
-		return d.processes()
-	case "namespace-without-process":
-		if !d.looksThroughFiles() {
-			return 0 // only the bind mounts
-		}
-	}
-	seen := map[int]bool{}
+// countTasks counts the processes of the groups for which is holds.
+func (d *Diagnosis) countTasks(is func(*group) bool) int {
+	seen := make(map[int]bool, len(d.host.Tasks))
 	for _, g := range d.groups {
-		if check != "no-cgroup-mount" && !g.known() || check == "no-cgroup-mount" && g.table == nil {
+		if !is(g) {
 			continue
 		}
-		for _, t := range append(g.tasks, g.visitors...) {
-			seen[t.PID] = true
+		for _, tasks := range [][]inspect.Task{g.tasks, g.visitors} {
+			for _, t := range tasks {
+				seen[t.PID] = true
+			}
 		}
 	}
 	return len(seen)

@@ -104,17 +104,18 @@ func (f *FS) Progress() Progress {
 	return Progress{Processes: f.done.Load(), Of: f.total.Load(), Entered: f.inside.Load()}
 }
 
-// check refuses a directory that is no procfs and no copy of one.
+// check refuses a directory that is no procfs and no copy of one. A real procfs
+// needs no look: its file system type is proof enough.
 func (f *FS) check(path string, live bool) error {
+	if live {
+		return nil
+	}
 	pids, err := f.pids()
 	if err != nil {
 		return fmt.Errorf("read procfs %s: %w", path, err)
 	}
 	if len(pids) == 0 {
 		return fmt.Errorf("%s is no procfs: it holds no process", path)
-	}
-	if live {
-		return nil
 	}
 	for _, pid := range pids {
 		d, err := f.tree.process(pid, pid)

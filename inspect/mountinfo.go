@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Bounds on what one mountinfo may cost: a container can mount as much as its
@@ -95,8 +96,10 @@ var errMountLine = errors.New("not a mountinfo line")
 // says so in Incomplete; a line that does not parse is an error.
 func ParseMountInfo(r io.Reader) (*MountTable, error) {
 	t := &MountTable{}
-	var all mountTree
-	in := bufio.NewReaderSize(r, 32<<10)
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	s.reset(r)
+	in, all := s.in, &s.tree
 	for n := 1; ; n++ {
 		line, err := readLine(in)
 		if err == io.EOF {
@@ -113,12 +116,33 @@ func ParseMountInfo(r io.Reader) (*MountTable, error) {
 			t.Incomplete = fmt.Sprintf("mountinfo has more than %d lines or %d cgroup mounts", maxMounts, maxCgroupMounts)
 			break
 		}
-		if err := t.line(line, &all); err != nil {
+		if err := t.line(line, all); err != nil {
 			return nil, fmt.Errorf("mountinfo line %d: %w", n, err)
 		}
 	}
 	all.finish(t)
 	return t, nil
+}
+
+// scratch is what reading one mountinfo takes, kept for the next one: a host has
+// hundreds of them.
+type scratch struct {
+	in   *bufio.Reader
+	tree mountTree
+}
+
+var scratches = sync.Pool{New: func() any { return &scratch{in: bufio.NewReaderSize(nil, 32<<10)} }}
+
+// keepScratch is the number of mounts up to which a scratch is worth keeping.
+const keepScratch = 4096
+
+func (s *scratch) reset(r io.Reader) {
+	s.in.Reset(r)
+	if cap(s.tree.nodes) > keepScratch {
+		s.tree = mountTree{}
+		return
+	}
+	s.tree = mountTree{nodes: s.tree.nodes[:0], points: s.tree.points[:0]}
 }
 
 // readLine returns the next line without its newline. The slice is valid until

@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +62,12 @@ func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, 
 // has what could be read.
 func (f *FS) readTask(pid, tid int, views bool, buf []byte) (Task, error) {
 	t := Task{PID: pid, TID: tid}
+	if !views && pid == tid {
+		// One link is one fact: no directory need be held open for it.
+		var err error
+		t.CgroupNS, err = namespaceLink(f.tree.link(strconv.Itoa(pid) + "/ns/cgroup"))
+		return t, err
+	}
 	d, err := f.tree.process(pid, tid)
 	if err != nil {
 		return t, &readError{"process", err}
@@ -92,8 +99,9 @@ func (f *FS) readTask(pid, tid int, views bool, buf []byte) (Task, error) {
 }
 
 // cgroupNS returns the inode of the task's cgroup namespace.
-func cgroupNS(d dir) (uint64, error) {
-	text, err := d.link("ns/cgroup")
+func cgroupNS(d dir) (uint64, error) { return namespaceLink(d.link("ns/cgroup")) }
+
+func namespaceLink(text string, err error) (uint64, error) {
 	if err == unix.ENOENT {
 		return 0, errNoNamespace
 	}

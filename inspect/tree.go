@@ -97,6 +97,9 @@ func (t *fsTree) read(name string) ([]byte, error) { return fsDir(t.fd).read(nam
 
 func (t *fsTree) close() error { return unix.Close(t.fd) }
 
+// smallFile is room for stat, status and most cgroup files, in bytes.
+const smallFile = 2048
+
 // fsDir is a directory's descriptor.
 type fsDir int
 
@@ -123,8 +126,8 @@ func (d fsDir) read(name string, buf []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	if cap(buf) < 4096 {
-		buf = make([]byte, 0, 4096)
+	if cap(buf) < smallFile {
+		buf = make([]byte, 0, smallFile)
 	}
 	buf = buf[:0]
 	for {
