@@ -16,7 +16,8 @@ import (
 const (
 	maxMounts       = 200_000
 	maxCgroupMounts = 10_000
-	maxMountLine    = 2 << 20 // bytes
+	maxMountLine    = 2 << 20  // bytes
+	maxMountText    = 64 << 20 // bytes kept of all lines
 )
 
 // Mount is one cgroup or cgroup2 line of /proc/PID/mountinfo (proc(5)).
@@ -38,7 +39,8 @@ type Mount struct {
 	Propagation string
 	FSType      string
 	Source      string
-	// Visible is false if another mount covers it, or one of its ancestors.
+	// Visible is false if another mount covers it or one of its ancestors, or
+	// if its mount point is too long for a path.
 	Visible bool
 	// Parent is what is known of the mount that it is mounted on.
 	Parent ParentMount
@@ -87,6 +89,10 @@ type NamespaceMount struct {
 	MountPoint string
 }
 
+// errBounds ends the reading of a table that is too large.
+var errBounds = fmt.Errorf("mountinfo has more than %d lines, %d cgroup mounts or %d bytes of mount points",
+	maxMounts, maxCgroupMounts, maxMountText)
+
 // errMountLine is returned for a line that is not mountinfo's.
 var errMountLine = errors.New("not a mountinfo line")
 
@@ -112,11 +118,14 @@ func ParseMountInfo(r io.Reader) (*MountTable, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n > maxMounts || len(t.Cgroup) >= maxCgroupMounts {
-			t.Incomplete = fmt.Sprintf("mountinfo has more than %d lines or %d cgroup mounts", maxMounts, maxCgroupMounts)
+		if err = errBounds; n <= maxMounts {
+			err = t.line(line, all)
+		}
+		if err == errBounds {
+			t.Incomplete = err.Error()
 			break
 		}
-		if err := t.line(line, all); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("mountinfo line %d: %w", n, err)
 		}
 	}
@@ -138,7 +147,7 @@ const keepScratch = 4096
 
 func (s *scratch) reset(r io.Reader) {
 	s.in.Reset(r)
-	if cap(s.tree.nodes) > keepScratch {
+	if cap(s.tree.nodes) > keepScratch || cap(s.tree.points) > keepScratch*256 {
 		s.tree = mountTree{}
 		return
 	}
@@ -178,8 +187,8 @@ func (t *MountTable) line(line []byte, all *mountTree) error {
 	if !ok {
 		return fmt.Errorf("%w: %q has fewer than six fields", errMountLine, clip(line))
 	}
-	id, err1 := strconv.Atoi(string(f[0]))
-	parent, err2 := strconv.Atoi(string(f[1]))
+	id, err1 := mountID(f[0])
+	parent, err2 := mountID(f[1])
 	if err1 != nil || err2 != nil {
 		return fmt.Errorf("%w: %q does not begin with two numbers", errMountLine, clip(line))
 	}
@@ -198,20 +207,43 @@ func (t *MountTable) line(line []byte, all *mountTree) error {
 		}
 		g = append(g, nil)
 	}
-	point := unescape(f[4])
-	all.add(mountNode{id: int32(id), parent: int32(parent), shared: bytes.Contains(optional, []byte("shared:")), hangs: hangs(g[0])}, point, g[0])
-	if len(point) == 1 && point[0] == '/' {
-		all.roots = append(all.roots, rootMount{id: int32(id), dev: string(f[2]), dir: string(unescape(f[3]))})
+	return t.keep(mountLine{line: line, id: id, parent: parent, f: f, optional: optional, fstype: g[0], source: g[1], super: super}, all)
+}
+
+// mountLine is one line, cut into its fields.
+type mountLine struct {
+	line                            []byte
+	id, parent                      int32
+	f                               [][]byte // the first six
+	optional, fstype, source, super []byte
+}
+
+// keep stores what is wanted of a line.
+func (t *MountTable) keep(l mountLine, all *mountTree) error {
+	fstype, dev, point := string(l.fstype), string(l.f[2]), unescape(l.f[4])
+	isCgroup := fstype == "cgroup" || fstype == "cgroup2"
+	isNamespace := fstype == "nsfs" && bytes.HasPrefix(l.f[3], []byte("cgroup:["))
+	isTop := len(point) == 1 && point[0] == '/'
+	all.text += len(point)
+	if isCgroup || isNamespace || isTop {
+		all.text += len(l.line)
 	}
-	t.SomeID = id
-	if bytes.Equal(g[0], []byte("nsfs")) && bytes.HasPrefix(f[3], []byte("cgroup:[")) {
-		t.Namespaces = append(t.Namespaces, NamespaceMount{NS: nsOf(string(f[3]), nil), MountPoint: string(point)})
+	if all.text > maxMountText || isCgroup && len(t.Cgroup) == maxCgroupMounts {
+		return errBounds
 	}
-	if fstype := string(g[0]); fstype == "cgroup" || fstype == "cgroup2" {
+	all.add(mountNode{id: l.id, parent: l.parent, shared: bytes.Contains(l.optional, []byte("shared:")), hangs: hangs(l.fstype)}, point, l.fstype)
+	t.SomeID = int(l.id)
+	if isTop {
+		all.roots = append(all.roots, rootMount{id: l.id, dev: dev, dir: string(unescape(l.f[3]))})
+	}
+	if isNamespace {
+		t.Namespaces = append(t.Namespaces, NamespaceMount{NS: nsOf(string(l.f[3]), nil), MountPoint: string(point)})
+	}
+	if isCgroup {
 		t.Cgroup = append(t.Cgroup, Mount{
-			ID: id, ParentID: parent, Dev: string(f[2]), Root: string(unescape(f[3])), MountPoint: string(point),
-			Options: strings.Split(string(f[5]), ","), SuperOptions: strings.Split(string(bytes.TrimSpace(super)), ","),
-			Propagation: propagation(optional), FSType: fstype, Source: string(unescape(g[1])),
+			ID: int(l.id), ParentID: int(l.parent), Dev: dev, Root: string(unescape(l.f[3])), MountPoint: string(point),
+			Options: options(l.f[5]), SuperOptions: options(l.super),
+			Propagation: propagation(l.optional), FSType: fstype, Source: string(unescape(l.source)),
 		})
 	}
 	return nil
@@ -240,6 +272,20 @@ func cutSeparator(rest []byte) (optional, tail []byte, ok bool) {
 		return nil, tail, true
 	}
 	return bytes.Cut(rest, []byte(" - "))
+}
+
+// mountID is a number that the kernel keeps in an int and never has below 0.
+func mountID(field []byte) (int32, error) {
+	n, err := strconv.ParseUint(string(field), 10, 31)
+	return int32(n), err
+}
+
+// options splits a list of options, which may be empty.
+func options(field []byte) []string {
+	if field = bytes.TrimRight(field, " "); len(field) == 0 {
+		return []string{}
+	}
+	return strings.Split(string(field), ",")
 }
 
 func propagation(optional []byte) string {
