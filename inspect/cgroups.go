@@ -130,14 +130,19 @@ func (in *interner) hierarchy(id, controllers string) (*Hierarchy, error) {
 	if h, ok := in.hierarchies[key]; ok {
 		return h, nil
 	}
-	n, err := strconv.Atoi(id)
-	if err != nil || n < 0 || id[0] == '+' {
+	n, err := strconv.ParseUint(id, 10, 31)
+	if err != nil {
 		return nil, fmt.Errorf("hierarchy ID %q is not a number", clip([]byte(id)))
 	}
 	if (n == 0) != (controllers == "") {
 		return nil, fmt.Errorf("hierarchy %d with controllers %q: only ID 0, cgroup v2, has none", n, clip([]byte(controllers)))
 	}
-	h := newHierarchy(n, controllers)
+	for c := range strings.SplitSeq(controllers, ",") {
+		if controllers != "" && (c == "" || c == "name=") {
+			return nil, fmt.Errorf("hierarchy %d with controllers %q: one has no name", n, clip([]byte(controllers)))
+		}
+	}
+	h := newHierarchy(int(n), controllers)
 	if in.hierarchies == nil {
 		in.hierarchies = make(map[string]*Hierarchy)
 	}
