@@ -8,7 +8,6 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -738,65 +737,4 @@ func (m *mounter) points() (points []string) {
 func (m *mounter) many() bool {
 	text, err := m.mountinfo()
 	return err == nil && bytes.Count(text, []byte{'\n'}) > 150
-}
-
-// TestHugeTable: a container may mount a hundred thousand times, on mount
-// points as long as it likes.
-func TestHugeTable(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		line   string
-		lines  int
-		said   string
-		memory uint64
-	}{
-		{"100000 lines", "%d 1 0:1 / /some/directory/of/a/container/%d rw,relatime - tmpfs tmpfs rw,size=1024k\n", 100_000, "", 40 << 20},
-		{"250000 lines", "%d 1 0:1 / /some/directory/of/a/container/%d rw,relatime - tmpfs tmpfs rw,size=1024k\n", 250_000, "lines", 80 << 20},
-		{"long mount points", "%d 1 0:1 / " + strings.Repeat("/0123456", 500) + "/%d rw - tmpfs tmpfs rw\n", 100_000, "bytes", 400 << 20},
-		{"roots over roots", "%d 1 0:1 " + strings.Repeat("/0123456", 500) + "/%d / rw - tmpfs tmpfs rw\n", 100_000, "bytes", 400 << 20},
-		{"cgroup mounts with long roots", "%d 1 0:1 " + strings.Repeat("/0123456", 900) + "/%d /a rw - cgroup2 none rw\n", 9_990, "bytes", 400 << 20},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			start := time.Now()
-			table, err := ParseMountInfo(&repeated{line: test.line, lines: test.lines})
-			took := time.Since(start)
-			runtime.ReadMemStats(&after)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if test.said == "" != (table.Incomplete == "") || !strings.Contains(table.Incomplete, test.said) {
-				t.Errorf("incomplete: %q, want it to name %q", table.Incomplete, test.said)
-			}
-			if took > 2*time.Second {
-				t.Errorf("it took %v", took)
-			}
-			// What the garbage collector has not returned counts too.
-			if grown := after.HeapSys - min(before.HeapSys, after.HeapSys); grown > test.memory {
-				t.Errorf("the heap grew by %d MiB, more than %d", grown>>20, test.memory>>20)
-			}
-		})
-	}
-}
-
-// repeated is a file of many lines that is nowhere whole.
-type repeated struct {
-	line     string
-	lines, n int
-	rest     []byte
-}
-
-func (r *repeated) Read(p []byte) (int, error) {
-	if len(r.rest) == 0 {
-		if r.n == r.lines {
-			return 0, io.EOF
-		}
-		r.n++
-		r.rest = fmt.Appendf(r.rest[:0], r.line, r.n+1, r.n)
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
 }
