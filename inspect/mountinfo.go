@@ -183,46 +183,48 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 // with any number of optional fields (7) before the separator (8). Super
 // options (11) may hold blanks on some file systems, cgroup's do not.
 func (t *MountTable) line(line []byte, all *mountTree) error {
-	f, rest, ok := fields(line, 6)
+	l := mountLine{line: line}
+	rest, ok := cutFields(line, l.f[:])
 	if !ok {
 		return fmt.Errorf("%w: %q has fewer than six fields", errMountLine, clip(line))
 	}
-	id, err1 := mountID(f[0])
-	parent, err2 := mountID(f[1])
+	var err1, err2 error
+	l.id, err1 = mountID(l.f[0])
+	l.parent, err2 = mountID(l.f[1])
 	if err1 != nil || err2 != nil {
 		return fmt.Errorf("%w: %q does not begin with two numbers", errMountLine, clip(line))
 	}
 	// The separator is looked for among the fields behind the sixth: the
 	// source, which comes later, may itself be "-".
-	optional, tail, ok := cutSeparator(rest)
-	if !ok {
+	var tail []byte
+	if l.optional, tail, ok = cutSeparator(rest); !ok {
 		return fmt.Errorf("%w: %q has no separator", errMountLine, clip(line))
 	}
-	g, super, ok := fields(tail, 2)
-	if !ok {
+	var g [2][]byte
+	if l.super, ok = cutFields(tail, g[:]); !ok {
 		// An empty source is printed as nothing at all by some file systems.
-		g, super, ok = fields(tail, 1)
-		if !ok {
+		g[1] = nil
+		if l.super, ok = cutFields(tail, g[:1]); !ok {
 			return fmt.Errorf("%w: %q has no file system type", errMountLine, clip(line))
 		}
-		g = append(g, nil)
 	}
-	return t.keep(mountLine{line: line, id: id, parent: parent, f: f, optional: optional, fstype: g[0], source: g[1], super: super}, all)
+	l.fstype, l.source = g[0], g[1]
+	return t.keep(&l, all)
 }
 
 // mountLine is one line, cut into its fields.
 type mountLine struct {
 	line                            []byte
 	id, parent                      int32
-	f                               [][]byte // the first six
+	f                               [6][]byte // the first fields
 	optional, fstype, source, super []byte
 }
 
 // keep stores what is wanted of a line.
-func (t *MountTable) keep(l mountLine, all *mountTree) error {
-	fstype, dev, point := string(l.fstype), string(l.f[2]), unescape(l.f[4])
-	isCgroup := fstype == "cgroup" || fstype == "cgroup2"
-	isNamespace := fstype == "nsfs" && bytes.HasPrefix(l.f[3], []byte("cgroup:["))
+func (t *MountTable) keep(l *mountLine, all *mountTree) error {
+	point := unescape(l.f[4])
+	isCgroup := string(l.fstype) == "cgroup" || string(l.fstype) == "cgroup2"
+	isNamespace := string(l.fstype) == "nsfs" && bytes.HasPrefix(l.f[3], []byte("cgroup:["))
 	isTop := len(point) == 1 && point[0] == '/'
 	all.text += len(point)
 	if isCgroup || isNamespace || isTop {
@@ -234,16 +236,16 @@ func (t *MountTable) keep(l mountLine, all *mountTree) error {
 	all.add(mountNode{id: l.id, parent: l.parent, shared: bytes.Contains(l.optional, []byte("shared:")), hangs: hangs(l.fstype)}, point, l.fstype)
 	t.SomeID = int(l.id)
 	if isTop {
-		all.roots = append(all.roots, rootMount{id: l.id, dev: dev, dir: string(unescape(l.f[3]))})
+		all.roots = append(all.roots, rootMount{id: l.id, dev: string(l.f[2]), dir: string(unescape(l.f[3]))})
 	}
 	if isNamespace {
 		t.Namespaces = append(t.Namespaces, NamespaceMount{NS: nsOf(string(l.f[3]), nil), MountPoint: string(point)})
 	}
 	if isCgroup {
 		t.Cgroup = append(t.Cgroup, Mount{
-			ID: int(l.id), ParentID: int(l.parent), Dev: dev, Root: string(unescape(l.f[3])), MountPoint: string(point),
+			ID: int(l.id), ParentID: int(l.parent), Dev: string(l.f[2]), Root: string(unescape(l.f[3])), MountPoint: string(point),
 			Options: options(l.f[5]), SuperOptions: options(l.super),
-			Propagation: propagation(l.optional), FSType: fstype, Source: string(unescape(l.source)),
+			Propagation: propagation(l.optional), FSType: string(l.fstype), Source: string(unescape(l.source)),
 		})
 	}
 	return nil
@@ -251,19 +253,22 @@ func (t *MountTable) keep(l mountLine, all *mountTree) error {
 
 // fields cuts the first n blank-separated fields off line.
 func fields(line []byte, n int) (f [][]byte, rest []byte, ok bool) {
-	f = make([][]byte, 0, n+1)
-	for len(f) < n {
+	f = make([][]byte, n)
+	rest, ok = cutFields(line, f)
+	return f, rest, ok
+}
+
+// cutFields is fields into the places of f.
+func cutFields(line []byte, f [][]byte) (rest []byte, ok bool) {
+	for n := range f {
 		i := bytes.IndexByte(line, ' ')
 		if i < 0 {
-			if len(line) == 0 || len(f) < n-1 {
-				return f, nil, false
-			}
-			return append(f, line), nil, true
+			f[n] = line
+			return nil, len(line) > 0 && n == len(f)-1
 		}
-		f = append(f, line[:i])
-		line = line[i+1:]
+		f[n], line = line[:i], line[i+1:]
 	}
-	return f, line, true
+	return line, true
 }
 
 // cutSeparator splits the optional fields from what follows the " - ".

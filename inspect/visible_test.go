@@ -21,9 +21,14 @@ import (
 func asCgroups(text []byte) []byte {
 	var out bytes.Buffer
 	for line := range bytes.Lines(text) {
-		head, tail, _ := bytes.Cut(line, []byte(" - "))
-		_, tail, _ = bytes.Cut(tail, []byte{' '})
-		fmt.Fprintf(&out, "%s - cgroup %s", head, tail)
+		f := bytes.Split(line, []byte{' '})
+		for i := 6; i < len(f)-1; i++ {
+			if string(f[i]) == "-" {
+				f[i+1] = []byte("cgroup" + string(f[i+1][len(bytes.TrimSuffix(f[i+1], []byte{'\n'})):]))
+				break
+			}
+		}
+		out.Write(bytes.Join(f, []byte{' '}))
 	}
 	return out.Bytes()
 }
