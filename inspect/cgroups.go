@@ -137,10 +137,8 @@ func (in *interner) hierarchy(id, controllers string) (*Hierarchy, error) {
 	if (n == 0) != (controllers == "") {
 		return nil, fmt.Errorf("hierarchy %d with controllers %q: only ID 0, cgroup v2, has none", n, clip([]byte(controllers)))
 	}
-	for c := range strings.SplitSeq(controllers, ",") {
-		if controllers != "" && (c == "" || c == "name=") {
-			return nil, fmt.Errorf("hierarchy %d with controllers %q: one has no name", n, clip([]byte(controllers)))
-		}
+	if n != 0 && !named(controllers) {
+		return nil, fmt.Errorf("hierarchy %d with controllers %q: an empty one, or two names", n, clip([]byte(controllers)))
 	}
 	h := newHierarchy(int(n), controllers)
 	if in.hierarchies == nil {
@@ -148,6 +146,21 @@ func (in *interner) hierarchy(id, controllers string) (*Hierarchy, error) {
 	}
 	in.hierarchies[key] = h
 	return h, nil
+}
+
+// named tells whether every controller has a name, and the hierarchy at most one.
+func named(controllers string) bool {
+	names := 0
+	for c := range strings.SplitSeq(controllers, ",") {
+		name, isName := strings.CutPrefix(c, "name=")
+		if isName {
+			names++
+		}
+		if name == "" || names > 1 {
+			return false
+		}
+	}
+	return true
 }
 
 func newHierarchy(id int, controllers string) *Hierarchy {

@@ -93,9 +93,10 @@ func TestParseCgroupsRefuses(t *testing.T) {
 		{"huge ID", strings.Repeat("9", 400) + ":freezer:/\n", "is not a number"},
 		{"ID 0 with controllers", "0:freezer:/\n", "only ID 0, cgroup v2, has none"},
 		{"ID 3 without", "3::/\n", "only ID 0, cgroup v2, has none"},
-		{"empty name", "3:name=:/\n", "one has no name"},
-		{"empty controller", "3:cpu,,cpuacct:/\n", "one has no name"},
-		{"only a comma", "3:,:/\n", "one has no name"},
+		{"empty name", "3:name=:/\n", "an empty one, or two names"},
+		{"empty controller", "3:cpu,,cpuacct:/\n", "an empty one, or two names"},
+		{"only a comma", "3:,:/\n", "an empty one, or two names"},
+		{"two names", "3:name=a,name=b:/\n", "an empty one, or two names"},
 		{"only a carriage return", "\r\n", "has fewer than three fields"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
