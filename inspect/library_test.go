@@ -1,0 +1,257 @@
+package inspect
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/sys/mountinfo"
+	"github.com/prometheus/procfs"
+)
+
+// eachProcess calls do for every process of this host until it returns nil, a
+// few times: a process may change between two readings. One that has ended is
+// passed over.
+func eachProcess(t *testing.T, do func(d dir, p procfs.Proc) error) {
+	t.Helper()
+	fs, err := procfs.NewFS("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := fs.AllProcs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := openTree("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.close()
+	done := 0
+	for _, p := range all {
+		d, err := tree.process(p.PID, p.PID)
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = do(d, p)
+		for range 20 {
+			if err == nil {
+				break
+			}
+			err = do(d, p)
+		}
+		d.close()
+		switch {
+		case err == nil:
+			done++
+		case !gone(err):
+			t.Errorf("process %d: %v", p.PID, err)
+		}
+	}
+	if done == 0 { // this one is always there
+		t.Error("no process was compared")
+	}
+	t.Logf("%d of %d processes compared", done, len(all))
+}
+
+// differ is nil if two readings are the same.
+func differ(theirs, ours any) error {
+	if diff := cmp.Diff(theirs, ours); diff != "" {
+		return errors.New(diff)
+	}
+	return nil
+}
+
+func TestLibraryCgroups(t *testing.T) {
+	eachProcess(t, func(d dir, p procfs.Proc) error {
+		text, err := d.read("cgroup", nil)
+		if err != nil {
+			return err
+		}
+		c, err := ParseCgroups(text)
+		if err != nil {
+			return err
+		}
+		theirs, err := p.Cgroups()
+		if err != nil {
+			return err
+		}
+		return differ(fromLibrary(theirs), fromOurs(c))
+	})
+}
+
+// TestLibraryCapturedCgroups has both read real files from a copy of a procfs.
+func TestLibraryCapturedCgroups(t *testing.T) {
+	for name, text := range captures(t, "cgroup") {
+		proc := t.TempDir()
+		if err := errors.Join(os.Mkdir(proc+"/1", 0o755), os.WriteFile(proc+"/1/cgroup", text, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		fs, err := procfs.NewFS(proc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, err := fs.Proc(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := one.Cgroups()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, err := ParseCgroups(text)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := differ(fromLibrary(theirs), fromOurs(ours)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// fromLibrary and fromOurs put both readings in the same words.
+func fromLibrary(cgroups []procfs.Cgroup) (lines []string) {
+	for _, c := range cgroups {
+		parts := slices.DeleteFunc(slices.Clone(c.Controllers), func(s string) bool { return s == "" })
+		slices.Sort(parts)
+		lines = append(lines, fmt.Sprintf("%d:%q:%q", c.HierarchyID, parts, c.Path))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func fromOurs(c *Cgroups) (lines []string) {
+	for _, m := range c.Memberships {
+		parts := slices.Clone(m.Hierarchy.Controllers)
+		if m.Hierarchy.Name != "" {
+			parts = append(parts, "name="+m.Hierarchy.Name)
+		}
+		slices.Sort(parts)
+		lines = append(lines, fmt.Sprintf("%d:%q:%q", m.Hierarchy.ID, parts, m.Path))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func TestLibraryStat(t *testing.T) {
+	eachProcess(t, func(d dir, p procfs.Proc) error {
+		var ours Process
+		if err := readStat(d, &ours); err != nil {
+			return err
+		}
+		theirs, err := p.Stat()
+		if err != nil {
+			return err
+		}
+		return differ(Process{
+			Command: theirs.Comm, State: theirs.State, PPID: theirs.PPID, StartTicks: theirs.Starttime,
+			Kernel:  theirs.Flags&0x200000 != 0,
+			Exiting: theirs.Flags&4 != 0 || theirs.State == "Z",
+		}, ours)
+	})
+}
+
+func TestLibraryStatus(t *testing.T) {
+	eachProcess(t, func(d dir, p procfs.Proc) error {
+		ours, err := readStatus(d)
+		if err != nil {
+			return err
+		}
+		theirs, err := p.NewStatus()
+		if err != nil {
+			return err
+		}
+		first := len(theirs.NSpids) > 0 && theirs.NSpids[len(theirs.NSpids)-1] == 1
+		if want := (status{uid: int(theirs.UIDs[1]), tgid: theirs.TGID, first: first}); ours != want {
+			return fmt.Errorf("%+v, procfs has %+v", ours, want)
+		}
+		return nil
+	})
+}
+
+// TestLibraryMountInfo compares with moby's parser what every process of this
+// host has mounted: the same bytes for both.
+func TestLibraryMountInfo(t *testing.T) {
+	mounts := 0
+	eachProcess(t, func(d dir, _ procfs.Proc) error {
+		f, err := d.open("mountinfo")
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		text, err := io.ReadAll(f)
+		if err != nil {
+			if st := (Process{}); readStat(d, &st) == nil && st.Exiting {
+				return nil // a zombie's mountinfo is refused (EINVAL)
+			}
+			return err
+		}
+		mounts += bytes.Count(text, []byte{'\n'})
+		return compareMounts(text)
+	})
+	if mounts == 0 {
+		t.Error("no mount was compared")
+	}
+}
+
+func TestLibraryCapturedMountInfo(t *testing.T) {
+	for name, text := range captures(t, "mountinfo") {
+		if err := compareMounts(text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// told is a mount in the words of both parsers.
+type told struct {
+	ID, Parent                                                    int
+	Dev, Root, MountPoint, Options, Optional, Type, Source, Super string
+}
+
+func compareMounts(text []byte) error {
+	theirs, err := mountinfo.GetMountsFromReader(bytes.NewReader(text), nil)
+	if err != nil {
+		return err
+	}
+	all, err := ParseMountInfo(bytes.NewReader(asCgroups(text)))
+	if err != nil {
+		return err
+	}
+	cgroups, err := ParseMountInfo(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	var wantAll, wantCgroups []told
+	for _, m := range theirs {
+		optional := m.Optional
+		if optional == "" {
+			optional = "private"
+		}
+		one := told{m.ID, m.Parent, fmt.Sprintf("%d:%d", m.Major, m.Minor), m.Root, m.Mountpoint, m.Options, optional, m.FSType, m.Source, m.VFSOptions}
+		if m.FSType == "cgroup" || m.FSType == "cgroup2" {
+			wantCgroups = append(wantCgroups, one)
+		}
+		one.Type = "cgroup"
+		wantAll = append(wantAll, one)
+	}
+	return errors.Join(differ(wantAll, tell(all)), differ(wantCgroups, tell(cgroups)))
+}
+
+func tell(t *MountTable) (mounts []told) {
+	for _, m := range t.Cgroup {
+		// moby leaves out what follows a blank in the super options.
+		super, _, _ := strings.Cut(strings.Join(m.SuperOptions, ","), " ")
+		mounts = append(mounts, told{m.ID, m.ParentID, m.Dev, m.Root, m.MountPoint, strings.Join(m.Options, ","), m.Propagation, m.FSType, m.Source, super})
+	}
+	return mounts
+}
