@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -195,16 +196,16 @@ func TestVisibleScales(t *testing.T) {
 				}
 				best := time.Hour
 				for range 2 {
-					start := time.Now()
-					if _, err := ParseMountInfo(strings.NewReader(text.String())); err != nil {
-						t.Fatal(err)
-					}
-					best = min(best, time.Since(start))
+					best = min(best, processorTime(t, func() {
+						if _, err := ParseMountInfo(strings.NewReader(text.String())); err != nil {
+							t.Fatal(err)
+						}
+					}))
 				}
 				return best
 			}
 			// Below a few milliseconds the clock says little.
-			small, large := max(cost(2000), 2*time.Millisecond), cost(20_000)
+			small, large := max(cost(2000), 5*time.Millisecond), cost(20_000)
 			if large > 30*small {
 				t.Errorf("20000 mounts took %v, 2000 took %v", large, small)
 			}
@@ -213,6 +214,23 @@ func TestVisibleScales(t *testing.T) {
 			}
 		})
 	}
+}
+
+// processorTime is what do costs on its thread: on a busy host it takes longer.
+func processorTime(t *testing.T, do func()) time.Duration {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	do()
+	return used() - before
 }
 
 // walk is what the kernel does with a path, told once more and otherwise than
@@ -541,6 +559,7 @@ func (m *mounter) do(steps ...error) error {
 }
 
 func TestLiveVisible(t *testing.T) {
+	liveTest(t)
 	for name, build := range map[string]func(m *mounter) error{
 		"stacked": func(m *mounter) error {
 			return m.do(m.tmpfs("a"), m.tmpfs("a"), m.tmpfs("a"))
