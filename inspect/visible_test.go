@@ -53,6 +53,7 @@ func TestVisible(t *testing.T) {
 		{"over an ancestor below another mount", "1 0 /\n2 1 /m\n3 2 /m/a/b/c\n4 2 /m/a/b", []int{1, 2, 4}},
 		{"a neighbour with the same beginning is not in the way", "1 0 /\n2 1 /ab/c\n3 1 /a", []int{1, 2, 3}},
 		{"a sibling that sorts between", "1 0 /\n2 1 /a/b\n3 1 /a-b\n4 1 /a", []int{1, 3, 4}},
+		{"a sibling with another byte for the slash", "1 0 /\n2 1 /a/b/c\n3 1 /a-b\n4 1 /a/b-c", []int{1, 2, 3, 4}},
 		{"the same point on different parents", "1 0 /\n2 1 /a\n3 1 /a/b\n4 2 /a/b", []int{1, 2, 4}},
 		{"over the root directory", "1 0 /\n2 1 /\n3 2 /a\n4 1 /a", []int{1, 4}},
 		{"initramfs: the top is its own parent", "1 1 /\n2 1 /a\n3 2 /a/b\n4 1 /c", []int{1, 2, 3, 4}},
@@ -308,7 +309,7 @@ func newWalk(seed []byte) *walk {
 	dir := func(b byte) string {
 		d := ""
 		for ; b > 0; b /= 4 {
-			d += "/" + string("abc"[b%4%3]) // "" to four names deep
+			d += "/" + []string{"a", "b", "a-b", "a"}[b%4] // none to four names
 		}
 		return d
 	}
