@@ -113,7 +113,7 @@ func (d *Diagnosis) deadRoot() []*Finding {
 		if v.RootDirectory != "" {
 			name = "its root directory " + v.RootDirectory
 		}
-		f.Message = fmt.Sprintf("%s was removed: its processes are at %s in its view, a fresh mount fails or shows none of them", name, v.NamespacePath)
+		f.Message = fmt.Sprintf("%s was removed: its processes are at %s in its view, a fresh mount fails, or shows a directory that is not its root", name, v.NamespacePath)
 		f.Evidence["not_confirmed"] = "its path leads outside the namespace's root directory"
 		f.Remedy.Notes = []string{"a cgroup namespace's root cannot be changed: restart these processes, so that they get a new cgroup namespace"}
 	})

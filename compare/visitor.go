@@ -38,13 +38,14 @@ func (f family) descends(pid, ancestor int) bool {
 
 // cgroupVisitor tells whether a task outside its namespace's root entered the
 // namespace from elsewhere (nsenter, a debug shell): it still is where its
-// nearest ancestor in another cgroup namespace is, while the namespace has
-// members of its own, inside, and they are not its children.
+// nearest ancestor in another cgroup namespace is, nobody between the two lives
+// inside, and the namespace has members of its own, inside, that are not its
+// children.
 func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []inspect.Task, inside func(inspect.Task) bool) bool {
 	if !f.fromOutside(t.PID) {
-		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS })
-		if !ok {
-			return false
+		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS || inside(a) })
+		if !ok || a.CgroupNS == t.CgroupNS {
+			return false // it was born inside and moved out
 		}
 		for i := range views {
 			theirs, ok := a.Cgroups.Of(views[i].Hierarchy.Label)
