@@ -56,6 +56,12 @@ func NewCgroupAt(t testing.TB, label, dir string) *Cgroup {
 	return c
 }
 
+// RootCgroup is the root of a hierarchy.
+func RootCgroup(t testing.TB, label string) *Cgroup {
+	t.Helper()
+	return &Cgroup{t, label, "/", MountOf(t, label)}
+}
+
 // Child makes a cgroup below, also one that was there before and was removed.
 func (c *Cgroup) Child(name string) *Cgroup {
 	c.t.Helper()
@@ -64,11 +70,6 @@ func (c *Cgroup) Child(name string) *Cgroup {
 		c.t.Fatal(err)
 	}
 	return child
-}
-
-// Parent is the cgroup above; that of one at the top is the hierarchy's root.
-func (c *Cgroup) Parent() *Cgroup {
-	return &Cgroup{c.t, c.Label, filepath.Dir(c.Path), filepath.Dir(c.Dir)}
 }
 
 // Add moves processes into the cgroup.
