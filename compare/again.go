@@ -41,7 +41,7 @@ func (d *Diagnosis) suspects() []*group {
 	var list []*group
 	for _, g := range d.groups {
 		ns := d.namespace(g.task().CgroupNS)
-		if ns != nil && ns.Entered && g.suspect() && (!g.mountless() || g.outside()) {
+		if ns != nil && ns.Entered && (g.suspect() || d.lacksMount(g)) && (!g.mountless() || g.outside()) {
 			list = append(list, g)
 		}
 	}

@@ -84,9 +84,6 @@ func (g *group) suspect() bool {
 		if v.Verdict.Worse(VerdictNone) || v.Outside() || v.Known == Unknown {
 			return true
 		}
-		if v.Verdict == VerdictNone && v.Hierarchy.Version() == 1 && g.mountsV1() {
-			return true
-		}
 		for j := range v.Mounts {
 			if v.Mounts[j].Visible && !v.Mounts[j].Verdict.Healthy() {
 				return true

@@ -11,7 +11,7 @@ import (
 func (d *Diagnosis) controllerMountMissing() []*Finding {
 	found := newFaults("controller-mount-missing")
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.Verdict != VerdictNone || !d.onHost(v) || !g.mountsV1() {
+		if !d.missing(g, v) {
 			return
 		}
 		f, isNew := found.at(placeKey(g), g, g.tasks)
@@ -24,6 +24,22 @@ func (d *Diagnosis) controllerMountMissing() []*Finding {
 		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: runtimes and kubelets that need them fail or fall back to the host's size", strings.Join(f.noted("hierarchies"), " "))
 	}
 	return found.list
+}
+
+// missing tells whether a process has no mount of a v1 hierarchy, but of others,
+// and the host has one.
+func (d *Diagnosis) missing(g *group, v *HierarchyView) bool {
+	return v.Verdict == VerdictNone && d.onHost(v) && g.mountsV1()
+}
+
+// lacksMount tells whether any is missing.
+func (d *Diagnosis) lacksMount(g *group) bool {
+	for i := range g.views {
+		if d.missing(g, &g.views[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // onHost tells whether a v1 hierarchy with controllers is mounted where the
