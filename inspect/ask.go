@@ -85,13 +85,13 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 	}
 	f.parents(q.Parents, a)
 	for _, d := range q.Directories {
-		a.Directories = append(a.Directories, f.directories(d))
+		a.Directories = append(a.Directories, f.system.directories(d))
 	}
 	for _, p := range q.Probes {
-		a.Probes = append(a.Probes, f.probe(ctx, p))
+		a.Probes = append(a.Probes, f.system.probe(ctx, p))
 	}
 	for _, t := range q.Owners {
-		a.Owners = append(a.Owners, f.mountNSOwner(t))
+		a.Owners = append(a.Owners, f.system.mountNSOwner(t))
 	}
 	for _, t := range q.Tables {
 		a.Tables = append(a.Tables, f.tableOf(t))
@@ -103,7 +103,7 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 		a.Processes = append(a.Processes, f.details(t))
 	}
 	for _, file := range q.Files {
-		a.Files = append(a.Files, f.cgroupFile(file))
+		a.Files = append(a.Files, f.system.cgroupFile(file))
 	}
 	if q.OpenNamespaces {
 		if a.OpenNamespaces, err = f.openNamespaces(ctx); err != nil {
@@ -116,7 +116,7 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 // settle waits a moment if one of the tasks has only just been started.
 func (f *FS) settle(ctx context.Context, subjects []SubjectQuestion) error {
 	now, ok := f.uptime()
-	if !ok {
+	if !ok || !f.tree.live() {
 		return nil
 	}
 	for _, s := range subjects {
@@ -165,19 +165,6 @@ func (f *FS) parents(pids []int, a *Answers) {
 			pid = p.PPID
 		}
 	}
-}
-
-func (f *FS) mountNSOwner(t Task) uint64 {
-	d, err := f.tree.process(t.PID, t.TID)
-	if err != nil {
-		return 0
-	}
-	defer d.close()
-	owner, err := nsOwner(d, "ns/mnt")
-	if err != nil {
-		return 0
-	}
-	return owner
 }
 
 func (f *FS) tableOf(t Task) *MountTable {

@@ -18,8 +18,8 @@ type threadEntrant struct {
 }
 
 func (t *fsTree) entrant() entrant {
-	e := &threadEntrant{live: t.live, work: make(chan func())}
-	if t.live {
+	e := &threadEntrant{live: t.real, work: make(chan func())}
+	if t.real {
 		go onDisposableThread(func() {
 			for do := range e.work {
 				do()

@@ -29,10 +29,7 @@ type FileAnswer struct {
 // maxCgroupFile bounds what is read of one file of a cgroup.
 const maxCgroupFile = 64 << 10
 
-func (f *FS) cgroupFile(q FileQuestion) FileAnswer {
-	if t, ok := f.tree.(*fsTree); !ok || !t.live {
-		return FileAnswer{Err: "a recorded procfs has no cgroup file system"}
-	}
+func (liveSystem) cgroupFile(q FileQuestion) FileAnswer {
 	mount, err := unix.Open(q.MountPoint, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return FileAnswer{Err: reason(err)}
@@ -80,7 +77,7 @@ type OpenNamespace struct {
 // openNamespaces looks at the open files of all processes but the reader. What
 // may not be read is left out: it is an extra, not what a verdict rests on.
 func (f *FS) openNamespaces(ctx context.Context) ([]OpenNamespace, error) {
-	pids, err := f.pids()
+	pids, err := f.tree.pids()
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +87,7 @@ func (f *FS) openNamespaces(ctx context.Context) ([]OpenNamespace, error) {
 		if pids[i] == f.Reader.PID {
 			return
 		}
-		found := f.openNamespacesOf(pids[i])
+		found := f.system.openNamespaces(pids[i])
 		mu.Lock()
 		open = append(open, found...)
 		mu.Unlock()
@@ -98,8 +95,8 @@ func (f *FS) openNamespaces(ctx context.Context) ([]OpenNamespace, error) {
 	return open, err
 }
 
-func (f *FS) openNamespacesOf(pid int) []OpenNamespace {
-	d, err := f.tree.process(pid, pid)
+func (s bareSystem) openNamespaces(pid int) []OpenNamespace {
+	d, err := s.tree.process(pid, pid)
 	if err != nil {
 		return nil
 	}

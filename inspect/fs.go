@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,17 +29,16 @@ type FS struct {
 	Reader Reader
 
 	tree   tree
-	procfs procfs.FS
+	system system
 	intern interner
-	users  userNames
 	jobs   int
 	done   atomic.Int64
 	total  atomic.Int64
 	inside atomic.Int64
 }
 
-// Reader is whoever reads: this process, or in a recorded procfs the one that
-// its self link names.
+// Reader is whoever reads: this process, in a recorded procfs the one that its
+// self link names, or whoever made a capture.
 type Reader struct {
 	// PID is its process ID in the PID namespace of the procfs; 0: not known.
 	PID int
@@ -79,21 +77,20 @@ func Open(path string, jobs int) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open procfs %s: %w", path, err)
 	}
-	lib, err := procfs.NewFS(path)
-	if err != nil {
-		t.close()
-		return nil, fmt.Errorf("open procfs %s: %w", path, err)
-	}
-	f := &FS{tree: t, procfs: lib, jobs: jobs}
-	if f.jobs <= 0 {
-		f.jobs = runtime.GOMAXPROCS(0)
-	}
-	if err := f.check(path, t.live); err != nil {
+	f := newFS(t, jobs)
+	if err := f.check(path); err != nil {
 		t.close()
 		return nil, err
 	}
-	f.Reader = f.readReader(t.live)
 	return f, nil
+}
+
+func newFS(t tree, jobs int) *FS {
+	f := &FS{Reader: t.reader(), tree: t, system: t.system(), jobs: jobs}
+	if f.jobs <= 0 {
+		f.jobs = runtime.GOMAXPROCS(0)
+	}
+	return f
 }
 
 // Close releases the procfs.
@@ -106,11 +103,11 @@ func (f *FS) Progress() Progress {
 
 // check refuses a directory that is no procfs and no copy of one. A real procfs
 // needs no look: its file system type is proof enough.
-func (f *FS) check(path string, live bool) error {
-	if live {
+func (f *FS) check(path string) error {
+	if f.tree.live() {
 		return nil
 	}
-	pids, err := f.pids()
+	pids, err := f.tree.pids()
 	if err != nil {
 		return fmt.Errorf("read procfs %s: %w", path, err)
 	}
@@ -132,43 +129,20 @@ func (f *FS) check(path string, live bool) error {
 	return fmt.Errorf("%s is no procfs: no numbered directory in it has a cgroup file", path)
 }
 
-func (f *FS) pids() ([]int, error) {
-	procs, err := f.procfs.AllProcs()
-	if err != nil {
-		return nil, err
-	}
-	pids := make([]int, len(procs))
-	for i, p := range procs {
-		pids[i] = p.PID
-	}
-	return pids, nil
-}
-
-// threads returns the thread IDs of a process.
-func (f *FS) threads(pid int) ([]int, error) {
-	procs, err := f.procfs.AllThreads(pid)
-	if err != nil {
-		return nil, err
-	}
-	tids := make([]int, len(procs))
-	for i, p := range procs {
-		tids[i] = p.PID
-	}
-	return tids, nil
-}
-
-func (f *FS) readReader(live bool) Reader {
+// reader is this process or, in a copy of a procfs, the one that its self link
+// names.
+func (t *fsTree) reader() Reader {
 	r := Reader{UID: -1}
-	self, err := f.tree.link("self")
+	self, err := t.link("self")
 	if err == nil {
 		r.PID, _ = strconv.Atoi(self)
 	}
-	if live {
+	if t.real {
 		// A procfs of another PID namespace does not show this process; the
 		// kernel's own one, under its usual name, then does.
 		r.UID = os.Geteuid()
 		r.SamePIDs = r.PID == os.Getpid()
-		r.CgroupNS = nsOf(f.tree.link("thread-self/ns/cgroup"))
+		r.CgroupNS = nsOf(t.link("thread-self/ns/cgroup"))
 		if r.CgroupNS == 0 {
 			r.CgroupNS = nsOf(os.Readlink("/proc/thread-self/ns/cgroup"))
 		}
@@ -176,7 +150,7 @@ func (f *FS) readReader(live bool) Reader {
 		return r
 	}
 	if r.PID > 0 {
-		if d, err := f.tree.process(r.PID, r.PID); err == nil {
+		if d, err := t.process(r.PID, r.PID); err == nil {
 			defer d.close()
 			r.CgroupNS = nsOf(d.link("ns/cgroup"))
 			if st, err := readStatus(d); err == nil {

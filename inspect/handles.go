@@ -32,7 +32,7 @@ type Handles struct {
 // ErrExited or ErrMoved if it is not that process any more, or not in its
 // namespaces of then.
 func (f *FS) Handles(p Process) (*Handles, error) {
-	if t, ok := f.tree.(*fsTree); !ok || !t.live {
+	if t, ok := f.tree.(*fsTree); !ok || !t.real {
 		return nil, ErrRecorded
 	}
 	d, err := f.tree.process(p.PID, p.TID)

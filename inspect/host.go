@@ -81,7 +81,7 @@ func Outside(path string) bool {
 
 // Scan reads all processes once. What ends meanwhile is left out.
 func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
-	pids, err := f.pids()
+	pids, err := f.tree.pids()
 	if err != nil {
 		return nil, fmt.Errorf("list the processes: %w", err)
 	}

@@ -38,18 +38,15 @@ type ProbeAnswer struct {
 	Inode uint64
 }
 
-func (f *FS) probe(ctx context.Context, p Probe) ProbeAnswer {
-	if t, ok := f.tree.(*fsTree); !ok || !t.live {
-		return ProbeAnswer{Reason: "a recorded procfs has no cgroup file system"}
-	}
-	if !f.Reader.SamePIDs {
+func (s liveSystem) probe(ctx context.Context, p Probe) ProbeAnswer {
+	if !s.samePIDs {
 		return ProbeAnswer{Reason: "the procfs numbers processes otherwise than cgroup.procs does here"}
 	}
 	if p.Mount.Behind != "" {
 		return ProbeAnswer{Reason: "the mount point lies behind a " + p.Mount.Behind + " mount, which may never answer"}
 	}
 	answer := make(chan ProbeAnswer, 1)
-	go func() { answer <- f.lookFor(p) }()
+	go func() { answer <- s.lookFor(p) }()
 	select {
 	case a := <-answer:
 		return a
@@ -64,8 +61,8 @@ func (f *FS) probe(ctx context.Context, p Probe) ProbeAnswer {
 // have put on the way: no symbolic link is followed, the walk stays below the
 // target's root directory, and what is found must be the cgroup mount that
 // mountinfo told of.
-func (f *FS) lookFor(p Probe) ProbeAnswer {
-	d, err := f.tree.process(p.Task.PID, p.Task.TID)
+func (s liveSystem) lookFor(p Probe) ProbeAnswer {
+	d, err := s.tree.process(p.Task.PID, p.Task.TID)
 	if err != nil {
 		return ProbeAnswer{Reason: reason(err)}
 	}
@@ -201,10 +198,7 @@ const maxDirectories = 20_000
 
 var errManyDirectories = fmt.Errorf("more than %d cgroups to look through", maxDirectories)
 
-func (f *FS) directories(q DirectoryQuestion) DirectoryAnswer {
-	if t, ok := f.tree.(*fsTree); !ok || !t.live {
-		return DirectoryAnswer{Err: "a recorded procfs has no cgroup file system"}
-	}
+func (liveSystem) directories(q DirectoryQuestion) DirectoryAnswer {
 	fd, err := unix.Open(q.MountPoint, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return DirectoryAnswer{Err: reason(err)}

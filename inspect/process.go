@@ -157,7 +157,7 @@ func (f *FS) describe(d dir, p *Process) error {
 	if err != nil {
 		return err
 	}
-	p.UID, p.User, p.First = st.uid, f.users.name(st.uid), st.first
+	p.UID, p.User, p.First = st.uid, f.system.userName(st.uid), st.first
 	return nil
 }
 

@@ -139,7 +139,7 @@ func (f *FS) readViews(d dir, t *Task, buf []byte) error {
 
 // livingThread returns the first thread of a process whose leader has ended.
 func (f *FS) livingThread(pid int, views bool, buf []byte) (Task, bool) {
-	tids, err := f.threads(pid)
+	tids, err := f.tree.threads(pid)
 	if err != nil {
 		return Task{}, false
 	}
@@ -157,7 +157,7 @@ func (f *FS) livingThread(pid int, views bool, buf []byte) (Task, bool) {
 // strayThreads returns the threads that are in other namespaces or cgroups than
 // their leader.
 func (f *FS) strayThreads(leader Task, views bool, buf []byte) []Task {
-	tids, err := f.threads(leader.PID)
+	tids, err := f.tree.threads(leader.PID)
 	if err != nil {
 		return nil
 	}

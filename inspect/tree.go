@@ -6,11 +6,16 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
-// tree is where process directories are read from: a procfs, or one recorded.
+// tree is where process directories are read from: a procfs, a copy of one, or
+// a capture.
 type tree interface {
+	// pids and threads list the processes, and the threads of one.
+	pids() ([]int, error)
+	threads(pid int) ([]int, error)
 	// process opens /proc/PID, or /proc/PID/task/TID if tid is another number.
 	process(pid, tid int) (dir, error)
 	// link and read answer for names at the top of the tree.
@@ -18,6 +23,12 @@ type tree interface {
 	read(name string) ([]byte, error)
 	// entrant returns a reader that can go into cgroup namespaces.
 	entrant() entrant
+	// reader says in whose view everything is read.
+	reader() Reader
+	// system answers what no procfs holds.
+	system() system
+	// live tells whether the processes go on while they are read.
+	live() bool
 	close() error
 }
 
@@ -59,7 +70,10 @@ var errRecorded = errors.New("a recorded procfs has no namespaces to enter")
 type fsTree struct {
 	fd   int
 	path string
-	live bool
+	// lib lists processes and threads, all that it is needed for.
+	lib procfs.FS
+	// real is true for a procfs, and false for a copy of one.
+	real bool
 }
 
 func openTree(path string) (*fsTree, error) {
@@ -74,7 +88,29 @@ func openTree(path string) (*fsTree, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &fsTree{fd: fd, path: path, live: st.Type == unix.PROC_SUPER_MAGIC}, nil
+	lib, err := procfs.NewFS(path)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &fsTree{fd: fd, path: path, lib: lib, real: st.Type == unix.PROC_SUPER_MAGIC}, nil
+}
+
+func (t *fsTree) live() bool { return t.real }
+
+func (t *fsTree) pids() ([]int, error) { return numbers(t.lib.AllProcs()) }
+
+func (t *fsTree) threads(pid int) ([]int, error) { return numbers(t.lib.AllThreads(pid)) }
+
+func numbers(procs procfs.Procs, err error) ([]int, error) {
+	if err != nil {
+		return nil, err
+	}
+	list := make([]int, len(procs))
+	for i, p := range procs {
+		list[i] = p.PID
+	}
+	return list, nil
 }
 
 func (t *fsTree) process(pid, tid int) (dir, error) {
