@@ -57,11 +57,12 @@ func TestLiveDeadRoot(t *testing.T) {
 // bears it out: a fresh mount fails, or does not show the root.
 func deadRoot(t *testing.T, host, s *lt.Shell, label string) {
 	t.Helper()
-	f := doctor(t, s.PID).one(t, "dead-root", "error", label, s.PID)
+	r := doctor(t, s.PID)
+	f := r.one(t, "dead-root", "error", label, s.PID)
 	if len(f.Remedy.Steps) > 0 || len(f.Remedy.Notes) == 0 || f.CgroupNS != lt.Namespace(t, s.PID, "cgroup") {
 		t.Errorf("%s", dump(f))
 	}
-	doctor(t, s.PID).only(t, label, "dead-root")
+	r.only(t, label, "dead-root")
 	h := likeKernel(t, s.PID).at(t, label)
 	if h.Verdict != "dead" {
 		t.Errorf("compare: %s", dump(h))
@@ -136,11 +137,12 @@ func TestLiveProcessOutsideRoot(t *testing.T) {
 					case "parent":
 						top.Add(s.PID)
 					}
-					f := doctor(t, s.PID).one(t, "process-outside-root", "error", label, s.PID)
+					r := doctor(t, s.PID)
+					f := r.one(t, "process-outside-root", "error", label, s.PID)
 					if f.Evidence["namespace_path"] != want || f.CgroupNS != lt.Namespace(t, s.PID, "cgroup") || len(f.Remedy.Steps) > 0 {
 						t.Errorf("%s", dump(f))
 					}
-					doctor(t, s.PID).only(t, label, "process-outside-root")
+					r.only(t, label, "process-outside-root")
 					h := likeKernel(t, s.PID).at(t, label)
 					if !h.Outside || h.NamespacePath != want {
 						t.Errorf("compare: %s", dump(h))

@@ -105,14 +105,16 @@ func removeTree(dir string) error {
 			if err == nil && e.IsDir() {
 				list = append(list, path)
 			}
+			if errors.Is(err, os.ErrNotExist) {
+				return nil // somebody else removed it meanwhile
+			}
 			return err
 		})
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
 		for i := len(list) - 1; i >= 0; i-- {
 			killMembers(list[i])
-			err = errors.Join(err, unix.Rmdir(list[i]))
+			if gone := unix.Rmdir(list[i]); gone != nil && gone != unix.ENOENT {
+				err = errors.Join(err, gone)
+			}
 		}
 		return err
 	})
@@ -140,4 +142,21 @@ func retry(do func() error) error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// RemoveCgroups removes, after the test, all cgroups of a name at the roots of
+// the host's hierarchies: what a container runtime left there.
+func RemoveCgroups(t testing.TB, name string) {
+	t.Helper()
+	if !strings.HasPrefix(name, prefix()) {
+		t.Fatalf("%s is not a name of the test's own", name)
+	}
+	mounts := ParseMounts(ReadFile(t, "/proc/self/mountinfo"))
+	t.Cleanup(func() {
+		for _, m := range mounts {
+			if err := removeTree(filepath.Join(m.Point, name)); err != nil {
+				t.Errorf("remove what a runtime made: %v", err)
+			}
+		}
+	})
 }
