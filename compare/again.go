@@ -52,7 +52,7 @@ func (d *Diagnosis) suspects() []*group {
 // other members of the group's namespaces.
 func (d *Diagnosis) company(g *group) []int {
 	var list []int
-	if ns := d.namespace(g.task().CgroupNS); ns != nil && g.outside() {
+	if ns := d.namespace(g.task().CgroupNS); ns != nil && (g.outside() || ns.NS != d.host.Reader.CgroupNS) {
 		list = append(list, pids(ns.Members)...)
 	}
 	if g.task().MntNS != d.hostMntNS() {
@@ -136,7 +136,7 @@ func (d *Diagnosis) setApart(g *group) {
 	var natives []inspect.Task
 	for _, t := range g.tasks {
 		visits := g.outside() && d.family.cgroupVisitor(t, g.views, ns.Members, inside) ||
-			!g.outside() && d.family.mountVisitor(t, d.sharers(t.MntNS))
+			!g.outside() && (d.family.mountVisitor(t, d.sharers(t.MntNS)) || d.family.guest(t, ns.Members))
 		if visits {
 			g.visitors = append(g.visitors, t)
 		} else {

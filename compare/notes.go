@@ -21,6 +21,9 @@ func (d *Diagnosis) visitor() []*Finding {
 		f, isNew := found.at(k, g, g.visitors)
 		if isNew {
 			f.Message = "entered this namespace from elsewhere (nsenter, exec, a debug shell), so its cgroup lies outside by design"
+			if !g.outside() {
+				f.Message = "entered this namespace from elsewhere (nsenter, exec, a debug shell), so its cgroup and its mounts do not belong together by design"
+			}
 			f.Evidence["host_path"] = outsidePath(g)
 		}
 	}

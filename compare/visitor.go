@@ -88,3 +88,21 @@ func (f family) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
 	}
 	return false
 }
+
+// guest tells whether a task entered its cgroup namespace from elsewhere though
+// it does not lie outside, since the namespace was made in the cgroup that it
+// is in: it has cgroups and mounts from its nearest ancestor in another cgroup
+// namespace, while the namespace has a member, of another line, with mounts of
+// its own.
+func (f family) guest(t inspect.Task, members []inspect.Task) bool {
+	a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS })
+	if !ok || t.MntNS == 0 || a.MntNS != t.MntNS || a.Cgroups != t.Cgroups {
+		return false
+	}
+	for _, m := range members {
+		if m.MntNS != 0 && m.MntNS != t.MntNS && !f.descends(m.PID, t.PID) && !f.descends(t.PID, m.PID) {
+			return true
+		}
+	}
+	return false
+}
