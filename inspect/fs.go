@@ -31,10 +31,13 @@ type FS struct {
 	tree   tree
 	system system
 	intern interner
-	jobs   int
-	done   atomic.Int64
-	total  atomic.Int64
-	inside atomic.Int64
+	// scanning, if there is one, is told when a whole-host reading begins and
+	// ends.
+	scanning func(bool)
+	jobs     int
+	done     atomic.Int64
+	total    atomic.Int64
+	inside   atomic.Int64
 }
 
 // Reader is whoever reads: this process, in a recorded procfs the one that its

@@ -81,6 +81,10 @@ func Outside(path string) bool {
 
 // Scan reads all processes once. What ends meanwhile is left out.
 func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
+	if f.scanning != nil {
+		f.scanning(true)
+		defer f.scanning(false)
+	}
 	pids, err := f.tree.pids()
 	if err != nil {
 		return nil, fmt.Errorf("list the processes: %w", err)

@@ -16,7 +16,7 @@ func (r *runner) doctor() *cli.Command {
 		Usage:     "check the host, or these processes; say what is wrong and how to mend it",
 		UsageText: "nsinspect doctor [FLAGS] [PID...]",
 		Flags: []cli.Flag{
-			threadsFlag(),
+			threadsFlag(), fromFlag(),
 			&cli.BoolFlag{Name: "open-files", Usage: "look for namespaces that only open files keep, also on a host with more than 2000 processes"},
 			&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with status 1 if a finding is at least of this `SEVERITY`: error, warning, info or never"},
 		},
@@ -32,6 +32,9 @@ func runDoctor(ctx context.Context, in *invocation) (int, error) {
 	pids, err := in.pids(0, -1)
 	if err != nil {
 		return 0, err
+	}
+	if len(pids) == 0 {
+		pids = in.captured()
 	}
 	for i, pid := range pids {
 		s, err := in.fs.Subject(ctx, pid, nil)

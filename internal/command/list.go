@@ -16,7 +16,7 @@ func (r *runner) list() *cli.Command {
 		Name:      "list",
 		Usage:     "the cgroup namespaces of this host and their processes",
 		UsageText: "nsinspect list [FLAGS]",
-		Flags:     []cli.Flag{threadsFlag()},
+		Flags:     []cli.Flag{threadsFlag(), fromFlag()},
 		Action:    r.do(runList),
 	}
 }
@@ -29,6 +29,7 @@ func runList(ctx context.Context, in *invocation) (int, error) {
 	if _, err := in.pids(0, 0); err != nil {
 		return 0, err
 	}
+	in.captured()
 	host, err := in.scan(ctx, inspect.Want{Threads: in.flags.Bool("threads")})
 	if err != nil {
 		return 0, err

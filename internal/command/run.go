@@ -129,7 +129,7 @@ func (r *runner) app() *cli.App {
 		ErrWriter:       r.process.Stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    usage,
-		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.lab()},
+		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.lab(), r.capture()},
 		HideHelpCommand: true,
 	}
 	for _, c := range app.Commands {
@@ -244,6 +244,9 @@ func (r *runner) color(when string, terminal bool) (bool, error) {
 }
 
 func (r *runner) openProc(c *cli.Context) (*inspect.FS, error) {
+	if c.IsSet("from") {
+		return r.openCapture(c)
+	}
 	return inspect.Open((&invocation{runner: r, flags: c}).proc(), c.Int("jobs"))
 }
 

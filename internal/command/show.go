@@ -13,6 +13,7 @@ func (r *runner) show() *cli.Command {
 		Name:      "show",
 		Usage:     "one process: its namespaces, cgroup paths and cgroup mounts",
 		UsageText: "nsinspect show [FLAGS] PID",
+		Flags:     []cli.Flag{fromFlag()},
 		Action:    r.do(runShow),
 	}
 }

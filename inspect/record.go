@@ -1,0 +1,315 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// RecordOptions says what goes into a capture.
+type RecordOptions struct {
+	// Cmdline takes in the command lines, which may hold secrets.
+	Cmdline bool
+}
+
+// Recording is a capture that is being made.
+type Recording struct {
+	capture *capture
+	tree    *replayTree
+	fs      *FS
+}
+
+// Record takes a picture of all processes, with the views from within their
+// cgroup namespaces.
+func (f *FS) Record(ctx context.Context, o RecordOptions) (*Recording, error) {
+	r := &recorder{FS: f, options: o, capture: newCapture()}
+	r.capture.reader = f.Reader
+	r.atTop()
+	if err := r.processes(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.settleYoung(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.within(ctx); err != nil {
+		return nil, err
+	}
+	r.names()
+	r.capture.index()
+	tree := newReplayTree(r.capture)
+	tree.answers = newRecordSystem(f, r.capture)
+	tree.noted = &notes{pids: map[int]bool{}}
+	fs := newFS(tree, f.jobs)
+	fs.scanning = tree.noted.pause
+	return &Recording{capture: r.capture, tree: tree, fs: fs}, nil
+}
+
+// FS reads from the picture. What is not in it, since no procfs holds it, is
+// asked of the system that the picture is of, and becomes part of it: whatever
+// has been read through FS once can be read from the capture.
+func (r *Recording) FS() *FS { return r.fs }
+
+// recorder takes a picture.
+type recorder struct {
+	*FS
+	options RecordOptions
+	capture *capture
+	mu      sync.Mutex // guards capture
+}
+
+func (r *recorder) atTop() {
+	r.capture.self, _ = r.tree.link("self")
+	for _, name := range topFileNames {
+		if text, err := r.tree.read(name); err == nil {
+			r.capture.top[name] = string(text)
+		}
+	}
+}
+
+// processes takes in all processes that there are.
+func (r *recorder) processes(ctx context.Context) error {
+	pids, err := r.tree.pids()
+	if err != nil {
+		return fmt.Errorf("list the processes: %w", err)
+	}
+	r.total.Store(int64(len(pids)))
+	return r.each(ctx, len(pids), func(i int, buf []byte) {
+		r.process(pids[i], buf)
+		r.done.Add(1)
+	})
+}
+
+// process takes in a process, anew if it is there, with those of its threads
+// that are elsewhere.
+func (r *recorder) process(pid int, buf []byte) {
+	taken := map[taskID]*taskFiles{}
+	if leader := r.task(taskID{pid, pid}); leader != nil {
+		taken[taskID{pid, pid}] = leader
+		tasks, _ := r.readProcess(pid, Want{Views: true, Threads: true}, true, buf)
+		if len(tasks) > 0 && tasks[0].TID != pid { // only its leader has ended
+			tasks = append(tasks, r.strayThreads(tasks[0], true, buf)...)
+		}
+		for _, t := range tasks {
+			if t.TID == pid {
+				continue
+			}
+			if files := r.task(taskID{pid, t.TID}); files != nil {
+				taken[taskID{pid, t.TID}] = files
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget(pid)
+	for id, files := range taken {
+		r.capture.tasks[id] = files
+		if id.tid != id.pid {
+			r.capture.threads[pid] = append(r.capture.threads[pid], id.tid)
+		}
+	}
+}
+
+// forget drops a process and its threads. The caller holds the lock.
+func (r *recorder) forget(pid int) {
+	delete(r.capture.tasks, taskID{pid, pid})
+	for _, tid := range r.capture.threads[pid] {
+		delete(r.capture.tasks, taskID{pid, tid})
+	}
+	delete(r.capture.threads, pid)
+}
+
+// task reads a task's directory until nothing changes meanwhile; nil if it has
+// ended.
+func (r *recorder) task(id taskID) *taskFiles {
+	d, err := r.tree.process(id.pid, id.tid)
+	if err != nil {
+		if gone(err) {
+			return nil
+		}
+		t := newTaskFiles()
+		t.errs[""] = err
+		return t
+	}
+	defer d.close()
+	var t *taskFiles
+	for range maxTries {
+		t = r.files(d)
+		switch settled, err := r.settled(d, t); {
+		case err != nil:
+			return nil
+		case settled:
+			return t
+		}
+	}
+	t.errs["ns/cgroup"] = errMoving
+	delete(t.links, "ns/cgroup")
+	return t
+}
+
+// files reads all files of a task once.
+func (r *recorder) files(d dir) *taskFiles {
+	t := newTaskFiles()
+	for _, name := range taskLinkNames {
+		text, err := d.link(name)
+		t.keep(t.links, name, text, err)
+	}
+	for _, name := range taskFileNames {
+		switch name {
+		case "mountinfo":
+			r.mountinfo(d, t)
+			continue
+		case "cmdline":
+			if !r.options.Cmdline {
+				continue
+			}
+		}
+		text, err := d.read(name, nil)
+		if len(text) > maxCaptureSmall {
+			err = fmt.Errorf("it is larger than %d MiB", maxCaptureSmall>>20)
+		}
+		t.keep(t.files, name, string(text), err)
+	}
+	return t
+}
+
+// keep notes what was read, or why it could not be.
+func (t *taskFiles) keep(in map[string]string, name, text string, err error) {
+	switch {
+	case err == nil:
+		in[name] = text
+	case err != unix.ENOENT:
+		t.errs[name] = err
+	}
+}
+
+// settled tells whether the task still is where it was when t was read. The
+// error says that it has ended.
+func (r *recorder) settled(d dir, t *taskFiles) (bool, error) {
+	for _, name := range []string{"ns/cgroup", "ns/mnt", "root"} {
+		text, err := d.link(name)
+		if err == nil && text != t.links[name] || err == unix.ENOENT && t.links[name] != "" {
+			return false, nil
+		}
+	}
+	if now, err := d.read("cgroup", nil); err == nil && string(now) != t.files["cgroup"] {
+		return false, nil
+	}
+	var before, now Process
+	err := readStat(d, &now)
+	if gone(err) {
+		return false, err
+	}
+	if err != nil || parseStat([]byte(t.files["stat"]), &before) != nil {
+		return true, nil // it is denied, or as odd as it is
+	}
+	return before.Exiting == now.Exiting, nil
+}
+
+// mountinfo reads the task's mount table, unless another task with the same
+// mount namespace and root directory has given it.
+func (r *recorder) mountinfo(d dir, t *taskFiles) {
+	if t.links["ns/mnt"] == "" && t.missing("ns/mnt") == unix.ENOENT {
+		return // it has ended, or is a zombie
+	}
+	key, known := t.table()
+	if known {
+		r.mu.Lock()
+		_, have := r.capture.tables[key]
+		r.mu.Unlock()
+		if have {
+			return
+		}
+	}
+	text, err := readBounded(d.open("mountinfo"))
+	if err != nil || !known {
+		t.keep(t.files, "mountinfo", text, err)
+		return
+	}
+	// It counts only if the task did not change over meanwhile.
+	if mnt, err := d.link("ns/mnt"); err != nil || mnt != key.mnt {
+		return
+	}
+	if root, _ := d.link("root"); root != key.root {
+		return
+	}
+	r.mu.Lock()
+	r.capture.tables[key] = text
+	r.mu.Unlock()
+}
+
+// readBounded reads a file of a size that the process itself decides on.
+func readBounded(file io.ReadCloser, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxCaptureFile+1))
+	if err == nil && len(text) > maxCaptureFile {
+		err = fmt.Errorf("it is larger than %d MiB", maxCaptureFile>>20)
+	}
+	return string(text), err
+}
+
+// settleYoung reads processes in other cgroup namespaces than the reader's
+// again after a moment, if they have only just been started.
+func (r *recorder) settleYoung(ctx context.Context) error {
+	now, ok := r.uptime()
+	if !ok || !r.tree.live() {
+		return nil
+	}
+	young := map[int]bool{}
+	for id, t := range r.capture.tasks {
+		var p Process
+		err := parseStat([]byte(t.files["stat"]), &p)
+		if err == nil && now-time.Duration(p.StartTicks)*tick <= settleAge && t.ns("cgroup") != r.Reader.CgroupNS {
+			young[id.pid] = true
+		}
+	}
+	if len(young) == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(settleWait):
+	}
+	r.again(young)
+	return ctx.Err()
+}
+
+// again takes processes in anew, with the mount tables that they have.
+func (r *recorder) again(pids map[int]bool) {
+	stale := map[tableText]bool{}
+	for id, t := range r.capture.tasks {
+		if key, ok := t.table(); ok && pids[id.pid] {
+			stale[key] = true
+			delete(r.capture.tables, key)
+		}
+	}
+	for pid := range pids {
+		r.process(pid, nil)
+	}
+	// Others may have relied on the table that one of these gave.
+	for _, id := range r.capture.ordered() {
+		t := r.capture.tasks[id]
+		if t == nil {
+			continue
+		}
+		if key, ok := t.table(); ok && stale[key] && r.capture.tables[key] == "" {
+			r.process(id.pid, nil)
+		}
+	}
+}
+
+// names looks up the users of all processes.
+func (r *recorder) names() {
+	for _, t := range r.capture.tasks {
+		if st, err := parseStatus([]byte(t.files["status"])); err == nil {
+			r.capture.users[st.uid] = r.system.userName(st.uid)
+		}
+	}
+}
