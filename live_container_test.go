@@ -83,9 +83,10 @@ func bundle(t *testing.T, private bool) string {
 func TestLiveRunc(t *testing.T) {
 	for name, private := range map[string]bool{"private": true, "host": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needs(t)
 			lt.Need(t, lt.Programs("runc"))
-			host, dir, id := lt.NewHost(t), bundle(t, private), lt.UniqueName()
+			host, dir, id := lt.NewHost(t), bundle(t, private), lt.UniqueName(t)
 			runc := "runc --root " + dir + "/state"
 			t.Cleanup(func() { host.Do("%s delete -f %s", runc, id) })
 			host.Do("%[1]s run -d -b %[2]s --pid-file %[2]s/pid %[3]s >%[2]s/log || { cat %[2]s/log; false; }", runc, dir, id)
@@ -118,9 +119,10 @@ func pidIn(t *testing.T, file string) int {
 func TestLivePodman(t *testing.T) {
 	for _, cgroupns := range []string{"private", "host"} {
 		t.Run(cgroupns, func(t *testing.T) {
+			t.Parallel()
 			needs(t)
 			lt.Need(t, lt.Programs("podman", "runc"))
-			host, dir, name := lt.NewHost(t), t.TempDir(), lt.UniqueName()
+			host, dir, name := lt.NewHost(t), t.TempDir(), lt.UniqueName(t)
 			lt.RemoveCgroups(t, name)
 			root := busyboxRoot(t)
 			// What it keeps for later, it keeps where only the test sees it.
@@ -154,6 +156,7 @@ func TestLiveNspawn(t *testing.T) {
 		"host": {"SYSTEMD_NSPAWN_USE_CGNS=0", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needs(t, "name=systemd", "unified")
 			lt.Need(t, lt.Programs("systemd-nspawn"))
 			host, root := lt.NewHost(t), busyboxRoot(t)
@@ -162,7 +165,7 @@ func TestLiveNspawn(t *testing.T) {
 			lt.RemoveCgroups(t, strings.Trim(unified.Path, "/")) // it makes the same in name=systemd
 			s := host.Fork().Join(lt.NewCgroup(t, "name=systemd"), unified)
 			argv := append([]string{"env"}, env...)
-			argv = append(argv, "systemd-nspawn", "-q", "--register=no", "--keep-unit", "-D", root, "-M", lt.UniqueName(), "--console=pipe", "--as-pid2", "sleep", "10000")
+			argv = append(argv, "systemd-nspawn", "-q", "--register=no", "--keep-unit", "-D", root, "-M", lt.UniqueName(t), "--console=pipe", "--as-pid2", "sleep", "10000")
 			pid := s.Background("sleep", argv...)
 			if own := lt.Namespace(t, pid, "cgroup") != lt.Namespace(t, os.Getpid(), "cgroup"); own != (name != "host") {
 				t.Fatalf("a cgroup namespace of its own: %v", own)
@@ -180,6 +183,7 @@ func TestLiveBwrap(t *testing.T) {
 		"cgroup at roots": {"--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid", "--unshare-ipc"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needs(t)
 			lt.Need(t, lt.Programs("bwrap"))
 			host, root := lt.NewHost(t), busyboxRoot(t)

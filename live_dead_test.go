@@ -87,6 +87,7 @@ func TestLiveDeadRootMadeAgain(t *testing.T) {
 	for _, label := range []string{"freezer", "unified"} {
 		for _, mounted := range []string{"inherited", "fresh"} {
 			t.Run(label+"/"+mounted, func(t *testing.T) {
+				t.Parallel()
 				needs(t, label)
 				host, top := lt.NewHost(t), lt.NewCgroup(t, label)
 				box := top.Child("box")
@@ -115,6 +116,7 @@ func TestLiveProcessOutsideRoot(t *testing.T) {
 					continue // as a visitor of the test's would be: see below
 				}
 				t.Run(label+"/"+to+"/"+left+" stays", func(t *testing.T) {
+					t.Parallel()
 					needs(t, label)
 					host, top := lt.NewHost(t), lt.NewCgroup(t, label)
 					box := top.Child("box")
@@ -164,6 +166,7 @@ func TestLiveProcessOutsideRoot(t *testing.T) {
 func TestLiveMovedOutChild(t *testing.T) {
 	for _, label := range []string{"freezer", "unified"} {
 		t.Run(label, func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			host, top := lt.NewHost(t), lt.NewCgroup(t, label)
 			s := boxed(t, host, top.Child("box"))

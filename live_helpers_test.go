@@ -287,7 +287,8 @@ func holdKernel(t *testing.T, c *comparison, pid int) {
 
 // nothingSerious holds that nothing above info is told of processes, asked for
 // alone or found on the whole host, and that compare says what the kernel says.
-func nothingSerious(t *testing.T, pids ...int) {
+// It returns what was found of them.
+func nothingSerious(t *testing.T, pids ...int) *report {
 	t.Helper()
 	for _, pid := range pids {
 		likeKernel(t, pid)
@@ -306,6 +307,7 @@ func nothingSerious(t *testing.T, pids ...int) {
 			}
 		}
 	}
+	return r
 }
 
 // paste runs commands as one pastes them into a root shell on the host.

@@ -67,6 +67,7 @@ func busyboxRoot(t *testing.T) string {
 func TestLiveChroot(t *testing.T) {
 	for _, mounts := range []string{"none", "all"} {
 		t.Run(mounts, func(t *testing.T) {
+			t.Parallel()
 			needs(t)
 			host, dir := lt.NewHost(t), busyboxRoot(t)
 			if mounts == "all" {
@@ -83,6 +84,7 @@ func TestLiveChroot(t *testing.T) {
 func TestLiveNamespaceAtRoot(t *testing.T) {
 	for _, label := range []string{"freezer", "unified", "name=systemd"} {
 		t.Run(label, func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			s := lt.NewHost(t).Fork()
 			s.Join(lt.RootCgroup(t, label))
@@ -100,6 +102,7 @@ func TestLiveNamespaceAtRoot(t *testing.T) {
 func TestLiveOwnPartBound(t *testing.T) {
 	for _, label := range []string{"freezer", "unified"} {
 		t.Run(label, func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			host, box := lt.NewHost(t), lt.NewCgroup(t, label)
 			point, part := lt.MountOf(t, label), box.Child("part")
@@ -113,6 +116,7 @@ func TestLiveOwnPartBound(t *testing.T) {
 			}
 		})
 		t.Run(label+"/by the host", func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			host, box := lt.NewHost(t), lt.NewCgroup(t, label)
 			point := lt.MountOf(t, label)
@@ -131,6 +135,7 @@ func TestLiveOwnPartBound(t *testing.T) {
 func TestLiveCoveredMount(t *testing.T) {
 	for _, label := range []string{"freezer", "unified"} {
 		t.Run(label, func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			host, box := lt.NewHost(t), lt.NewCgroup(t, label)
 			point := lt.MountOf(t, label)
@@ -140,6 +145,7 @@ func TestLiveCoveredMount(t *testing.T) {
 			covered(t, s, label)
 		})
 		t.Run(label+"/ancestor", func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			host, box := lt.NewHost(t), lt.NewCgroup(t, label)
 			s := boxed(t, host, box)
@@ -180,6 +186,7 @@ func covered(t *testing.T, s *lt.Shell, label string) {
 func TestLiveNested(t *testing.T) {
 	for _, label := range []string{"freezer", "unified"} {
 		t.Run(label, func(t *testing.T) {
+			t.Parallel()
 			needs(t, label)
 			host, box := lt.NewHost(t), lt.NewCgroup(t, label)
 			outer := boxed(t, host, box)

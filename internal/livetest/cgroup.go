@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,10 +18,19 @@ import (
 // prefix begins the name of every cgroup that this run makes.
 func prefix() string { return fmt.Sprintf("nsinspect-test-%d-", os.Getpid()) }
 
-var count atomic.Int64
+var (
+	count atomic.Int64
+	// names are those that each test got.
+	names sync.Map
+)
 
-// UniqueName is a name that nobody else on the host uses.
-func UniqueName() string { return prefix() + strconv.FormatInt(count.Add(1), 10) }
+// UniqueName is a name that nobody else on the host uses, for a cgroup of the
+// test's.
+func UniqueName(t testing.TB) string {
+	name := prefix() + strconv.FormatInt(count.Add(1), 10)
+	names.Store(name, t)
+	return name
+}
 
 // Cgroup is a cgroup of the test's own.
 type Cgroup struct {
@@ -43,7 +53,7 @@ func NewCgroup(t testing.TB, label string) *Cgroup {
 // directory, which may be one below /proc/PID/root.
 func NewCgroupAt(t testing.TB, label, dir string) *Cgroup {
 	t.Helper()
-	name := UniqueName()
+	name := UniqueName(t)
 	c := &Cgroup{t, label, "/" + name, filepath.Join(dir, name)}
 	if err := os.Mkdir(c.Dir, 0o755); err != nil {
 		t.Fatal(err)

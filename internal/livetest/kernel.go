@@ -157,7 +157,7 @@ func ReadFile(t testing.TB, path string) string {
 }
 
 // HostUnchanged holds, when the test has ended and cleaned up, that the host's
-// mounts are as they were, to the byte, and no cgroup of this run's is left.
+// mounts are as they were, to the byte, and no cgroup of the test's is left.
 func HostUnchanged(t testing.TB) {
 	t.Helper()
 	before := ReadFile(t, "/proc/self/mountinfo")
@@ -171,7 +171,7 @@ func HostUnchanged(t testing.TB) {
 				t.Error(err)
 			}
 			for _, e := range entries {
-				if strings.HasPrefix(e.Name(), prefix()) {
+				if owner, ok := names.Load(e.Name()); ok && owner == t {
 					t.Errorf("the cgroup %s/%s is left", m.Point, e.Name())
 				}
 			}
