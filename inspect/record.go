@@ -200,11 +200,11 @@ func (r *recorder) settled(d dir, t *taskFiles) (bool, error) {
 	}
 	var before, now Process
 	err := readStat(d, &now)
-	if gone(err) {
+	if gone(err) && r.tree.live() {
 		return false, err
 	}
 	if err != nil || parseStat([]byte(t.files["stat"]), &before) != nil {
-		return true, nil // it is denied, or as odd as it is
+		return true, nil // it is denied, not in a copy, or as odd as it is
 	}
 	return before.Exiting == now.Exiting, nil
 }
