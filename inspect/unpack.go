@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -11,8 +12,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -20,16 +19,24 @@ import (
 // Nothing is read past them, whatever the archive says of itself.
 const (
 	maxCaptureInput   = 512 << 20 // bytes of the file, compressed or not …
-	maxCaptureArchive = 1 << 30   // … and of the tar archive in it
+	maxCaptureArchive = 512 << 20 // … and of the tar archive in it
+	// maxCaptureContent is for the sum of all files, of which a sparse one costs
+	// the archive nothing.
+	maxCaptureContent = maxCaptureArchive
 	maxCaptureEntries = 600_000
 	maxCaptureFile    = 64 << 20 // bytes of mountinfo and of answers.json
 	maxCaptureSmall   = 1 << 20  // bytes of every other file
 	maxCaptureLink    = 4096     // bytes of a link's text
 	maxCapturePID     = 1 << 22  // PID_MAX_LIMIT of include/linux/threads.h
-	// maxCaptureContent is for the sum of all files, of which a sparse one costs
-	// the archive nothing.
-	maxCaptureContent = maxCaptureArchive
 )
+
+// bounds are those of a whole capture.
+type bounds struct {
+	input, archive, content int64
+	entries                 int
+}
+
+var captureBounds = bounds{maxCaptureInput, maxCaptureArchive, maxCaptureContent, maxCaptureEntries}
 
 const answersName = "answers.json"
 
@@ -43,8 +50,10 @@ var errCutOff = errors.New("it is cut off")
 var errTooMuch = errors.New("it is too large")
 
 // unpack reads a capture's archive, gzipped or not, into memory.
-func unpack(r io.Reader) (*capture, error) {
-	in := bufio.NewReaderSize(limited(r, maxCaptureInput), 64<<10)
+func unpack(r io.Reader) (*capture, error) { return unpackWithin(r, captureBounds) }
+
+func unpackWithin(r io.Reader, most bounds) (*capture, error) {
+	in := bufio.NewReaderSize(limited(r, most.input), 64<<10)
 	var archive io.Reader = in
 	if magic, err := in.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, err := gzip.NewReader(in)
@@ -55,7 +64,7 @@ func unpack(r io.Reader) (*capture, error) {
 	}
 	u := &unpacker{
 		capture: newCapture(), seen: map[string]bool{},
-		tar: tar.NewReader(limited(archive, maxCaptureArchive)), left: maxCaptureContent,
+		tar: tar.NewReader(limited(archive, most.archive)), most: most, left: most.content,
 	}
 	for {
 		h, err := u.tar.Next()
@@ -78,12 +87,13 @@ func unpack(r io.Reader) (*capture, error) {
 // archiveError says what the libraries' errors mean for the archive.
 func archiveError(err error) error {
 	var path *os.PathError
+	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errCutOff
 	case errors.Is(err, tar.ErrHeader):
 		return fmt.Errorf("%w: it is not a tar archive", errNoCapture)
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
 		return fmt.Errorf("%w: its compression is broken", errNoCapture)
 	case errors.As(err, &path):
 		return path.Err
@@ -115,6 +125,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 type unpacker struct {
 	capture *capture
 	tar     *tar.Reader
+	most    bounds
 	entries int
 	left    int64 // bytes that files may still have
 	seen    map[string]bool
@@ -130,8 +141,8 @@ type viewedFile struct {
 
 // entry takes in one entry, if it is one that a capture has.
 func (u *unpacker) entry(h *tar.Header) error {
-	if u.entries++; u.entries > maxCaptureEntries {
-		return fmt.Errorf("%w: more than %d entries", errTooMuch, maxCaptureEntries)
+	if u.entries++; u.entries > u.most.entries {
+		return fmt.Errorf("%w: more than %d entries", errTooMuch, u.most.entries)
 	}
 	name := strings.TrimSuffix(h.Name, "/")
 	if h.Typeflag == tar.TypeDir && path.Clean(name) == name && isLocal(name) {
@@ -189,7 +200,7 @@ func (u *unpacker) content(h *tar.Header, p entry) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s claims %d bytes, and may have %d", errTooMuch, h.Name, h.Size, most)
 	}
 	if u.left -= h.Size; u.left < 0 {
-		return nil, fmt.Errorf("%w: its files have more than %d MiB", errTooMuch, maxCaptureContent>>20)
+		return nil, fmt.Errorf("%w: its files have more than %d MiB", errTooMuch, u.most.content>>20)
 	}
 	// The buffer grows with what there is, not with what is claimed.
 	var text bytes.Buffer
@@ -309,77 +320,4 @@ func (c *capture) relate(viewed []viewedFile) error {
 		c.of(p.ns).named(p.file)[seen] = view{of: p.task, text: p.text}
 	}
 	return nil
-}
-
-// entry is what the name of an entry means.
-type entry struct {
-	ns   uint64 // of a view; 0: it is what the reader reads
-	task taskID // none at the top of the procfs
-	file string // below the task's directory, or the procfs
-}
-
-func (p entry) isLink() bool {
-	return p.ns == 0 && (p.file == "self" || slices.Contains(taskLinkNames, p.file))
-}
-
-// parseEntry knows every name that an entry may have:
-//
-//	proc/self  proc/uptime  proc/sys/kernel/osrelease
-//	proc/PID/FILE  proc/PID/task/TID/FILE
-//	views/NS/PID/FILE  views/NS/PID/task/TID/FILE
-//	answers.json
-func parseEntry(name string) (p entry, ok bool) {
-	if name == answersName {
-		return entry{file: name}, true
-	}
-	top, rest, _ := strings.Cut(name, "/")
-	files := taskFileNames
-	switch top {
-	case "proc":
-		if rest == "self" || slices.Contains(topFileNames, rest) {
-			return entry{file: rest}, true
-		}
-		files = slices.Concat(files, taskLinkNames)
-	case "views":
-		var ns string
-		ns, rest, _ = strings.Cut(rest, "/")
-		n, err := strconv.ParseUint(ns, 10, 64)
-		if err != nil || n == 0 || strconv.FormatUint(n, 10) != ns {
-			return entry{}, false
-		}
-		p.ns, files = n, []string{"cgroup", "mountinfo"}
-	default:
-		return entry{}, false
-	}
-	pid, rest, _ := strings.Cut(rest, "/")
-	if p.task.pid, ok = parseID(pid); !ok {
-		return entry{}, false
-	}
-	p.task.tid, p.file = p.task.pid, rest
-	if tid, file, ok := strings.Cut(strings.TrimPrefix(rest, "task/"), "/"); ok && strings.HasPrefix(rest, "task/") {
-		if p.task.tid, ok = parseID(tid); !ok || p.task.tid == p.task.pid {
-			return entry{}, false
-		}
-		p.file = file
-	}
-	return p, slices.Contains(files, p.file)
-}
-
-func parseID(text string) (int, bool) {
-	n, err := strconv.Atoi(text)
-	return n, err == nil && n > 0 && n <= maxCapturePID && strconv.Itoa(n) == text
-}
-
-// parseFailure knows the names that errors have in answers.json: those of a
-// task's files, its directory (the file is "") and that of its threads.
-func parseFailure(name string) (id taskID, file string, ok bool) {
-	if p, ok := parseEntry(name); ok {
-		return p.task, p.file, p.ns == 0 && p.task != taskID{}
-	}
-	dir, isTask := strings.CutSuffix(name, "/task")
-	if isTask {
-		file = "task"
-	}
-	p, ok := parseEntry(dir + "/stat")
-	return p.task, file, ok
 }
