@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,7 @@ import (
 // once it is muted it answers nothing at all, as an evil or broken one may.
 type Fuse struct {
 	file  *os.File
-	muted atomic.Bool
+	muted chan struct{}
 }
 
 // The requests that it answers, and what it says it speaks.
@@ -34,45 +35,51 @@ var fuseUnanswered = []uint32{2, 36, 42}
 // gone, and whoever waits for it is freed, when the test ends.
 func NewFuse(t testing.TB, s *Shell, dir string) *Fuse {
 	t.Helper()
-	file, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		Cannot(t, "%v", err)
+		Cannot(t, "open /dev/fuse: %v", err)
 	}
-	f := &Fuse{file: file}
+	// mount(8) gets the device as its descriptor 3.
+	device := os.NewFile(uintptr(fd), "/dev/fuse")
+	cmd := exec.Command("nsenter", "-t", strconv.Itoa(s.PID), "-m", "--",
+		"mount", "-i", "-t", "fuse", "-o", "nosuid,nodev,fd=3,rootmode=40000,user_id=0,group_id=0,allow_other", "evil", dir)
+	cmd.ExtraFiles = []*os.File{device}
+	out, err := cmd.CombinedOutput()
+	// Only now can it be waited for (fuse_dev_poll).
+	second, dupErr := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err := errors.Join(dupErr, device.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f := &Fuse{os.NewFile(uintptr(second), "/dev/fuse"), make(chan struct{})}
 	t.Cleanup(func() {
-		if err := file.Close(); err != nil {
+		if err := f.file.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	mount(t, s, file, dir)
+	if err != nil {
+		t.Fatalf("mount FUSE: %v\n%s", err, out)
+	}
 	go f.serve()
 	return f
 }
 
-// mount makes the mount in the shell's mount namespace from a thread that is in
-// it: the device has to be the caller's own open file.
-func mount(t testing.TB, s *Shell, file *os.File, dir string) {
-	t.Helper()
-	err := InMountNamespace(s.PID, func() error {
-		options := "fd=" + strconv.Itoa(int(file.Fd())) + ",rootmode=40000,user_id=0,group_id=0,allow_other"
-		return unix.Mount("evil", dir, "fuse.evil", unix.MS_NOSUID|unix.MS_NODEV, options)
-	})
-	if err != nil {
-		t.Fatalf("mount FUSE: %v", err)
-	}
+// Mute makes it stop answering. It does not even take requests any more: who
+// waits for one that was taken could not be killed.
+func (f *Fuse) Mute() error {
+	err := f.file.SetReadDeadline(time.Now())
+	<-f.muted
+	return err
 }
 
-// Mute makes it stop answering.
-func (f *Fuse) Mute() { f.muted.Store(true) }
-
 func (f *Fuse) serve() {
+	defer close(f.muted)
 	request := make([]byte, 1<<17)
 	for {
 		n, err := f.file.Read(request)
 		if err != nil {
-			return // unmounted or closed
+			return // muted, unmounted or closed
 		}
-		if n < 40 || f.muted.Load() {
+		if n < 40 {
 			continue
 		}
 		opcode, unique := binary.LittleEndian.Uint32(request[4:]), binary.LittleEndian.Uint64(request[8:])
