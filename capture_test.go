@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	lt "nsinspect/internal/livetest"
 )
@@ -204,6 +205,62 @@ func difference(want, got string) string {
 		return strings.Join(lines[max(0, min(n, len(lines))-3):min(len(lines), n+8)], "\n")
 	}
 	return fmt.Sprintf("line %d, live:\n%s\nfrom the capture:\n%s", n+1, part(w), part(g))
+}
+
+// TestLiveCaptureBusy makes captures while a process is moved to and fro: its two
+// views must be of the same moment.
+func TestLiveCaptureBusy(t *testing.T) {
+	lt.Need(t, lt.Root, lt.Hierarchies("freezer"), lt.Programs("unshare"))
+	host, top := lt.NewHost(t), lt.NewCgroup(t, "freezer")
+	box := top.Child("box")
+	places := []*lt.Cgroup{box.Child("a"), box.Child("b"), top.Child("elsewhere")}
+	views := map[string]string{"/box/a": "/a", "/box/b": "/b", "/elsewhere": "/../elsewhere", "/box": "/"}
+	s := boxed(t, host, box)
+	pid := fmt.Append(nil, s.PID)
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			if err := os.WriteFile(filepath.Join(places[n%len(places)].Dir, "cgroup.procs"), pid, 0); err != nil {
+				stopped <- err
+				return
+			}
+			time.Sleep(time.Duration(n%5) * time.Millisecond)
+		}
+	}()
+	known := 0
+	archive := filepath.Join(t.TempDir(), "host.tar")
+	for range 12 {
+		out := lt.Run(t, "capture")
+		if out.Status != 0 || os.WriteFile(archive, []byte(out.Stdout), 0o600) != nil {
+			t.Fatalf("exit status %d: %s", out.Status, out.Stderr)
+		}
+		var c comparison
+		seen := lt.Run(t, "compare", "--json", fmt.Sprint(s.PID), "--from", archive)
+		if err := json.Unmarshal([]byte(seen.Stdout), &c); err != nil || seen.Status != 0 {
+			t.Fatalf("exit status %d, %v: %s", seen.Status, err, seen.Stderr)
+		}
+		h := c.at(t, "freezer")
+		if h.NamespacePath == "" {
+			continue // it said that the process moved too fast
+		}
+		known++
+		if want, ok := views[strings.TrimPrefix(h.HostPath, top.Path)]; !ok || h.NamespacePath != want {
+			t.Errorf("%s is seen as %s from within, want %s", h.HostPath, h.NamespacePath, want)
+		}
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if known == 0 {
+		t.Error("it was never seen from within")
+	}
 }
 
 // TestLiveCapturePrivacy holds what a capture does not have unless asked for,

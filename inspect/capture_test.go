@@ -475,3 +475,34 @@ func TestRecordCopy(t *testing.T) {
 		}
 	}
 }
+
+// TestAgree has pairs of cgroup files that can and cannot be of one moment.
+func TestAgree(t *testing.T) {
+	for _, c := range []struct {
+		outside, within string
+		want            bool
+	}{
+		{"0::/a/b", "0::/b", true},
+		{"0::/a/b", "0::/", true},
+		{"0::/a/b", "0::/..", true},
+		{"0::/a/b", "0::/../b", true},
+		{"0::/a/b", "0::/../../a/b", true},
+		{"0::/", "0::/../..", true},
+		{"0::/a/b", "0::/c", false},
+		{"0::/a/b", "0::/../c", false},
+		{"0::/ab", "0::/b", false},
+		{"0::/a/..b", "0::/..b", true},
+		{"2:freezer:/a\n0::/b", "2:freezer:/\n0::/x", false},
+		{"0::/gone (deleted)", "0::/../gone (deleted)", true},
+		{"not a cgroup file", "0::/", true},
+	} {
+		r := &recorder{FS: &FS{Reader: Reader{CgroupNS: InitialCgroupNS}}}
+		if got := r.agree(sight{file: "cgroup", outside: c.outside}, c.within); got != c.want {
+			t.Errorf("%q and %q: %v, want %v", c.outside, c.within, got, c.want)
+		}
+		r.Reader.CgroupNS = 4026532000
+		if !r.agree(sight{file: "cgroup", outside: c.outside}, c.within) {
+			t.Errorf("%q and %q are refused to a reader who cannot know", c.outside, c.within)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 )
 
 // maxForeignViews bounds how many processes of other cgroup namespaces are
@@ -131,53 +132,100 @@ func (r *recorder) want(p *inside, others []taskID) {
 func (r *recorder) enter(p *inside) {
 	e := r.tree.entrant()
 	defer e.close()
-	wanted := slices.DeleteFunc(slices.Clone(p.wanted), func(s sight) bool { return !r.same(p, s) })
+	wanted := p.wanted
 	for _, member := range p.members {
-		texts, err := r.look(e, p.ns, member, wanted)
-		if err != nil && !fleeting(err) {
-			r.mu.Lock()
-			r.capture.refused[p.ns] = err
-			delete(r.capture.views, p.ns)
-			r.mu.Unlock()
-			return
-		}
-		if err != nil {
-			p.moved[member.pid] = true
-			continue
-		}
-		for i, s := range wanted {
-			if texts[i] != "" && r.same(p, s) {
+		for len(wanted) > 0 {
+			text, ok, err := r.look(e, p, member, wanted[0])
+			if err != nil && !fleeting(err) {
+				r.refuse(p.ns, err)
+				return
+			}
+			if err != nil {
+				p.moved[member.pid] = true
+				break
+			}
+			if ok {
 				r.mu.Lock()
-				r.capture.views[p.ns].named(s.file)[s.outside] = view{of: s.task, text: texts[i]}
+				r.capture.views[p.ns].named(wanted[0].file)[wanted[0].outside] = view{of: wanted[0].task, text: text}
 				r.mu.Unlock()
 			}
+			wanted = wanted[1:]
 		}
-		return
 	}
 }
 
-// look reads the files from within; what cannot be read is empty.
-func (r *recorder) look(e entrant, ns uint64, member taskID, wanted []sight) ([]string, error) {
+func (r *recorder) refuse(ns uint64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.capture.refused[ns] = err
+	delete(r.capture.views, ns)
+}
+
+// look reads one file from within, in turns with the same file from outside: it
+// counts only if neither changed, else both are not of one moment.
+func (r *recorder) look(e entrant, p *inside, member taskID, s sight) (text string, ok bool, err error) {
+	if !r.same(p, s) {
+		return "", false, nil
+	}
+	for n := range 2 {
+		again, err := r.read(e, p.ns, member, s)
+		if err != nil {
+			return "", false, err
+		}
+		if again == "" || n > 0 && again != text || !r.agree(s, again) || !r.same(p, s) {
+			p.moved[s.task.pid] = true
+			return "", false, nil
+		}
+		text = again
+	}
+	return text, true, nil
+}
+
+// agree tells whether a cgroup file from within can be of the same moment as the
+// one from outside. In the initial cgroup namespace a path ends with all that
+// another namespace shows of it behind its leading "..".
+func (r *recorder) agree(s sight, within string) bool {
+	if s.file != "cgroup" || !r.Reader.Initial() {
+		return true
+	}
+	host, err1 := ParseCgroups([]byte(s.outside))
+	own, err2 := ParseCgroups([]byte(within))
+	if err1 != nil || err2 != nil {
+		return true // odd as it is, it is what there is
+	}
+	for _, m := range own.Memberships {
+		at, ok := host.Of(m.Hierarchy.Label)
+		path := m.Path
+		for Outside(path) {
+			path = path[len("/.."):]
+		}
+		if ok && !m.Cut && !at.Cut && path != "/" && !strings.HasSuffix(at.Path, path) {
+			return false
+		}
+	}
+	return true
+}
+
+// read reads a file from within; what cannot be read is empty. The error is that
+// of going in.
+func (r *recorder) read(e entrant, ns uint64, member taskID, s sight) (text string, err error) {
 	d, err := r.tree.process(member.pid, member.tid)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer d.close()
-	texts := make([]string, len(wanted))
 	err = e.in(d, ns, func(in lens) error {
-		for i, s := range wanted {
-			target, err := r.tree.process(s.task.pid, s.task.tid)
-			if err != nil {
-				continue
-			}
-			if text, err := readBounded(in.open(target, s.file)); err == nil {
-				texts[i] = text
-			}
-			target.close()
+		target, err := r.tree.process(s.task.pid, s.task.tid)
+		if err != nil {
+			return nil
+		}
+		defer target.close()
+		if got, err := readBounded(in.open(target, s.file)); err == nil {
+			text = got
 		}
 		return nil
 	})
-	return texts, err
+	return text, err
 }
 
 // same tells whether a task's file is from outside what was taken in, and the
