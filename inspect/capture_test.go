@@ -204,54 +204,59 @@ func instead(answers string) []item {
 	return all
 }
 
-// TestHostileCapture has what an archive from elsewhere may hold.
+// hostile is what an archive from elsewhere may hold, and what is said of it.
+var hostile = map[string]struct {
+	items []item
+	want  string // of the error
+}{
+	"nothing":              {nil, "it is no capture: it has no answers.json"},
+	"another archive":      {[]item{{name: "etc/passwd", text: "root"}}, `it is no capture: it holds "etc/passwd", which no capture has`},
+	"absolute path":        {with(item{name: "/proc/1/comm", text: "x"}), `it holds "/proc/1/comm"`},
+	"path upwards":         {with(item{name: "proc/1/../2/comm", text: "x"}), `it holds "proc/1/../2/comm"`},
+	"path out":             {with(item{name: "../../etc/cron.d/x", text: "x"}), `it holds "../../etc/cron.d/x"`},
+	"directory out":        {with(item{name: "proc/../../x/", kind: tar.TypeDir}), `it holds "proc/../../x/"`},
+	"another file":         {with(item{name: "proc/1/environ", text: "x"}), `it holds "proc/1/environ"`},
+	"no number":            {with(item{name: "proc/01/comm", text: "x"}), `it holds "proc/01/comm"`},
+	"a huge number":        {with(item{name: "proc/99999999999999999999/comm", text: "x"}), `it holds "proc/99999999999999999999/comm"`},
+	"leader as thread":     {with(item{name: "proc/1/task/1/comm", text: "x"}), `it holds "proc/1/task/1/comm"`},
+	"huge name":            {with(item{name: "proc/1/" + huge, text: "x"}), `it holds "proc/1/xxx`},
+	"huge link":            {with(item{name: "proc/1/ns/net", kind: tar.TypeSymlink, link: huge}), "it is too large: the link proc/1/ns/net is longer than 4096 bytes"},
+	"twice":                {with(item{name: "proc/1/cgroup", text: "0::/\n"}), `it holds "proc/1/cgroup" twice`},
+	"link twice":           {with(item{name: "proc/1/root", kind: tar.TypeSymlink, link: "/etc"}), `it holds "proc/1/root" twice`},
+	"symlink for a file":   {with(item{name: "proc/1/comm", kind: tar.TypeSymlink, link: "/etc/shadow"}), `proc/1/comm is of a kind ('2')`},
+	"file for a link":      {with(item{name: "proc/1/ns/net", text: "net:[1]"}), `proc/1/ns/net is of a kind ('0')`},
+	"hard link":            {with(item{name: "proc/1/comm", kind: tar.TypeLink, link: "/etc/shadow"}), `proc/1/comm is of a kind ('1')`},
+	"character device":     {with(item{name: "proc/1/comm", kind: tar.TypeChar}), `proc/1/comm is of a kind ('3')`},
+	"block device":         {with(item{name: "proc/1/comm", kind: tar.TypeBlock}), `proc/1/comm is of a kind ('4')`},
+	"fifo":                 {with(item{name: "proc/1/comm", kind: tar.TypeFifo}), `proc/1/comm is of a kind ('6')`},
+	"10 GiB":               {with(item{name: "proc/1/comm", size: 10 << 30}), "it is too large: proc/1/comm claims 10737418240 bytes, and may have 1048576"},
+	"10 GiB of mounts":     {with(item{name: "proc/70/mountinfo", size: 10 << 30}), "it is too large: proc/70/mountinfo claims 10737418240 bytes, and may have 67108864"},
+	"less than it claims":  {with(item{name: "proc/1/comm", text: "x", size: 4096}), "it is cut off"},
+	"view of no namespace": {with(item{name: "views/4026532999/1/cgroup", text: "0::/\n"}), "it has views of cgroup namespace 4026532999, in which it has no process"},
+	"view of no process":   {with(item{name: "views/4026532000/5/cgroup", text: "0::/\n"}), "it has views of process 5, and not the process"},
+	"view of no file":      {with(item{name: "proc/5/comm", text: "x"}, item{name: "views/4026532000/5/cgroup", text: "0::/\n"}), "it has a view of cgroup of process 5, and not the file"},
+	"view of a stat":       {with(item{name: "views/4026532000/1/stat", text: initStat}), `it holds "views/4026532000/1/stat"`},
+	"namespace 0":          {with(item{name: "views/0/1/cgroup", text: "0::/\n"}), `it holds "views/0/1/cgroup"`},
+	"no answers":           {small()[:len(small())-1], "it is cut off: it has no answers.json, which comes last"},
+	"no process":           {[]item{{name: "answers.json", text: noAnswers}}, "it is no capture: it holds no process"},
+	"answers twice":        {append(small(), item{name: "answers.json", text: noAnswers}), `it holds "answers.json" twice`},
+	"answers of a future":  {instead(`{"format":2}`), "answers.json: it was made by another version of nsinspect"},
+	"answers of anything":  {instead(`[]`), "answers.json: json: cannot unmarshal array"},
+	"answers not JSON":     {instead("\x00\xff"), "answers.json: invalid character"},
+	"answers cut off":      {instead(`{"format":1,`), "answers.json: it is cut off"},
+	"answers empty":        {instead(""), "answers.json: it is cut off"},
+	"answers and more":     {instead(noAnswers + "{}"), "answers.json: something follows its end"},
+	"answers unknown":      {instead(`{"format":1,"exec":"/bin/sh"}`), `answers.json: json: unknown field "exec"`},
+	"answers of nothing":   {instead(`{"format":1,"errors":{"etc/passwd":"EACCES"}}`), `answers.json: it has an error of "etc/passwd", which no capture has`},
+	"answers nested":       {instead(strings.Repeat("[", 1<<20)), "answers.json: "},
+}
+
+// huge is longer than any name or link may be.
+var huge = strings.Repeat("x", 300<<10)
+
+// TestHostileCapture holds that each is refused, plain and compressed.
 func TestHostileCapture(t *testing.T) {
-	long := strings.Repeat("x", 300<<10)
-	for name, c := range map[string]struct {
-		items []item
-		want  string // of the error
-	}{
-		"nothing":              {nil, "it is no capture: it has no answers.json"},
-		"another archive":      {[]item{{name: "etc/passwd", text: "root"}}, `it is no capture: it holds "etc/passwd", which no capture has`},
-		"absolute path":        {with(item{name: "/proc/1/comm", text: "x"}), `it holds "/proc/1/comm"`},
-		"path upwards":         {with(item{name: "proc/1/../2/comm", text: "x"}), `it holds "proc/1/../2/comm"`},
-		"path out":             {with(item{name: "../../etc/cron.d/x", text: "x"}), `it holds "../../etc/cron.d/x"`},
-		"directory out":        {with(item{name: "proc/../../x/", kind: tar.TypeDir}), `it holds "proc/../../x/"`},
-		"another file":         {with(item{name: "proc/1/environ", text: "x"}), `it holds "proc/1/environ"`},
-		"no number":            {with(item{name: "proc/01/comm", text: "x"}), `it holds "proc/01/comm"`},
-		"a huge number":        {with(item{name: "proc/99999999999999999999/comm", text: "x"}), `it holds "proc/99999999999999999999/comm"`},
-		"leader as thread":     {with(item{name: "proc/1/task/1/comm", text: "x"}), `it holds "proc/1/task/1/comm"`},
-		"huge name":            {with(item{name: "proc/1/" + long, text: "x"}), `it holds "proc/1/xxx`},
-		"huge link":            {with(item{name: "proc/1/ns/net", kind: tar.TypeSymlink, link: long}), "it is too large: the link proc/1/ns/net is longer than 4096 bytes"},
-		"twice":                {with(item{name: "proc/1/cgroup", text: "0::/\n"}), `it holds "proc/1/cgroup" twice`},
-		"link twice":           {with(item{name: "proc/1/root", kind: tar.TypeSymlink, link: "/etc"}), `it holds "proc/1/root" twice`},
-		"symlink for a file":   {with(item{name: "proc/1/comm", kind: tar.TypeSymlink, link: "/etc/shadow"}), `proc/1/comm is of a kind ('2')`},
-		"file for a link":      {with(item{name: "proc/1/ns/net", text: "net:[1]"}), `proc/1/ns/net is of a kind ('0')`},
-		"hard link":            {with(item{name: "proc/1/comm", kind: tar.TypeLink, link: "/etc/shadow"}), `proc/1/comm is of a kind ('1')`},
-		"character device":     {with(item{name: "proc/1/comm", kind: tar.TypeChar}), `proc/1/comm is of a kind ('3')`},
-		"block device":         {with(item{name: "proc/1/comm", kind: tar.TypeBlock}), `proc/1/comm is of a kind ('4')`},
-		"fifo":                 {with(item{name: "proc/1/comm", kind: tar.TypeFifo}), `proc/1/comm is of a kind ('6')`},
-		"10 GiB":               {with(item{name: "proc/1/comm", size: 10 << 30}), "it is too large: proc/1/comm claims 10737418240 bytes, and may have 1048576"},
-		"10 GiB of mounts":     {with(item{name: "proc/70/mountinfo", size: 10 << 30}), "it is too large: proc/70/mountinfo claims 10737418240 bytes, and may have 67108864"},
-		"less than it claims":  {with(item{name: "proc/1/comm", text: "x", size: 4096}), "it is cut off"},
-		"view of no namespace": {with(item{name: "views/4026532999/1/cgroup", text: "0::/\n"}), "it has views of cgroup namespace 4026532999, in which it has no process"},
-		"view of no process":   {with(item{name: "views/4026532000/5/cgroup", text: "0::/\n"}), "it has views of process 5, and not the process"},
-		"view of no file":      {with(item{name: "proc/5/comm", text: "x"}, item{name: "views/4026532000/5/cgroup", text: "0::/\n"}), "it has a view of cgroup of process 5, and not the file"},
-		"view of a stat":       {with(item{name: "views/4026532000/1/stat", text: initStat}), `it holds "views/4026532000/1/stat"`},
-		"namespace 0":          {with(item{name: "views/0/1/cgroup", text: "0::/\n"}), `it holds "views/0/1/cgroup"`},
-		"no answers":           {small()[:len(small())-1], "it is cut off: it has no answers.json, which comes last"},
-		"no process":           {[]item{{name: "answers.json", text: noAnswers}}, "it is no capture: it holds no process"},
-		"answers twice":        {append(small(), item{name: "answers.json", text: noAnswers}), `it holds "answers.json" twice`},
-		"answers of a future":  {instead(`{"format":2}`), "answers.json: it was made by another version of nsinspect"},
-		"answers of anything":  {instead(`[]`), "answers.json: json: cannot unmarshal array"},
-		"answers not JSON":     {instead("\x00\xff"), "answers.json: invalid character"},
-		"answers cut off":      {instead(`{"format":1,`), "answers.json: it is cut off"},
-		"answers empty":        {instead(""), "answers.json: it is cut off"},
-		"answers and more":     {instead(noAnswers + "{}"), "answers.json: something follows its end"},
-		"answers unknown":      {instead(`{"format":1,"exec":"/bin/sh"}`), `answers.json: json: unknown field "exec"`},
-		"answers of nothing":   {instead(`{"format":1,"errors":{"etc/passwd":"EACCES"}}`), `answers.json: it has an error of "etc/passwd", which no capture has`},
-		"answers nested":       {instead(strings.Repeat("[", 1<<20)), "answers.json: "},
-	} {
+	for name, c := range hostile {
 		t.Run(name, func(t *testing.T) {
 			for _, archive := range [][]byte{pack(t, c.items), compress(t, pack(t, c.items))} {
 				fs, err := ReadCapture(bytes.NewReader(archive), "test", 1)
@@ -341,34 +346,6 @@ func TestCaptureBounds(t *testing.T) {
 			t.Errorf("%d bytes, %d read: %v", n, in.read, err)
 		}
 	})
-	t.Run("gzip bomb", func(t *testing.T) {
-		most := captureBounds
-		most.archive = 8 << 20
-		var items []item
-		for pid := range 16 {
-			items = append(items, item{name: fmt.Sprintf("proc/%d/mountinfo", pid+1), text: strings.Repeat("\n", 1<<20)})
-		}
-		bomb := compress(t, pack(t, items))
-		if len(bomb) > 64<<10 {
-			t.Fatalf("a bomb of %d bytes is none", len(bomb))
-		}
-		_, err := unpackWithin(bytes.NewReader(bomb), most)
-		if want := "it is too large: more than 8 MiB"; err == nil || err.Error() != want {
-			t.Errorf("error %v, want %q", err, want)
-		}
-		most = captureBounds
-		most.content = 8 << 20
-		_, err = unpackWithin(bytes.NewReader(bomb), most)
-		if want := "it is too large: its files have more than 8 MiB"; err == nil || err.Error() != want {
-			t.Errorf("error %v, want %q", err, want)
-		}
-		most = captureBounds
-		most.input = 100
-		_, err = unpackWithin(bytes.NewReader(bomb), most)
-		if !errors.Is(err, errTooMuch) {
-			t.Errorf("error %v, want %v", err, errTooMuch)
-		}
-	})
 	t.Run("read again and again", func(t *testing.T) {
 		fs := openCapture(t, pack(t, small()))
 		tree := fs.tree.(*replayTree)
@@ -384,6 +361,36 @@ func TestCaptureBounds(t *testing.T) {
 			t.Errorf("error %v, want %v", err, errReplayed)
 		}
 	})
+}
+
+// TestGzipBomb has an archive of 16 MiB in a few kilobytes.
+func TestGzipBomb(t *testing.T) {
+	most := captureBounds
+	most.archive = 8 << 20
+	var items []item
+	for pid := range 16 {
+		items = append(items, item{name: fmt.Sprintf("proc/%d/mountinfo", pid+1), text: strings.Repeat("\n", 1<<20)})
+	}
+	bomb := compress(t, pack(t, items))
+	if len(bomb) > 64<<10 {
+		t.Fatalf("a bomb of %d bytes is none", len(bomb))
+	}
+	_, err := unpackWithin(bytes.NewReader(bomb), most)
+	if want := "it is too large: more than 8 MiB"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	most = captureBounds
+	most.content = 8 << 20
+	_, err = unpackWithin(bytes.NewReader(bomb), most)
+	if want := "it is too large: its files have more than 8 MiB"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	most = captureBounds
+	most.input = 100
+	_, err = unpackWithin(bytes.NewReader(bomb), most)
+	if !errors.Is(err, errTooMuch) {
+		t.Errorf("error %v, want %v", err, errTooMuch)
+	}
 }
 
 // TestSparseCapture has a file that is 10 GiB of holes.
