@@ -513,3 +513,34 @@ func TestAgree(t *testing.T) {
 		}
 	}
 }
+
+// TestCaptureDocs holds docs/capture.md to the bounds and fields that there are.
+func TestCaptureDocs(t *testing.T) {
+	page, err := os.ReadFile("../docs/capture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := []string{
+		fmt.Sprintf("| the file, compressed or not | %d MiB |", maxCaptureInput>>20),
+		fmt.Sprintf("| the tar archive in it, and the sum of its files | %d MiB |", maxCaptureArchive>>20),
+		fmt.Sprintf("| entries | %d,000 |", maxCaptureEntries/1000),
+		fmt.Sprintf("| `mountinfo`, `answers.json` | %d MiB each |", maxCaptureFile>>20),
+		fmt.Sprintf("| every other file | %d MiB |", maxCaptureSmall>>20),
+		fmt.Sprintf("| the text of a link | %d,%03d bytes |", maxCaptureLink/1000, maxCaptureLink%1000),
+		fmt.Sprintf("| bytes read from it in memory, again and again | %d GiB |", maxReplayed>>30),
+		fmt.Sprintf("more than %d,000,", maxForeignViews/1000),
+		fmt.Sprintf("| `format` | %d;", captureFormat),
+	}
+	fields := reflect.TypeFor[answersFile]()
+	for i := range fields.NumField() {
+		rows = append(rows, "| `"+fields.Field(i).Tag.Get("json")+"` | ")
+	}
+	for _, name := range append(append([]string{}, taskFileNames...), topFileNames...) {
+		rows = append(rows, strings.TrimPrefix(name, "sys/"))
+	}
+	for _, row := range rows {
+		if !strings.Contains(string(page), row) {
+			t.Errorf("docs/capture.md has no %q", row)
+		}
+	}
+}
