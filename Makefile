@@ -31,10 +31,10 @@ test: ## all tests; NSINSPECT_LIVE=require makes a skipped live test a failure
 	@mkdir -p $(OUT)
 	@status=0; \
 	$(GO) test -count=1 -p 1 -timeout 20m -v $(TESTFLAGS) ./... 2>&1 | tee $(OUT)/test.log \
-		| grep --line-buffered -E '^(ok|FAIL|panic:|\?) |^ *--- (FAIL|SKIP)' || status=$${PIPESTATUS[0]}; \
+		| grep -a --line-buffered -E '^(ok|FAIL|panic:|\?) |^ *--- (FAIL|SKIP)' || status=$${PIPESTATUS[0]}; \
 	if [ $$status -ne 0 ]; then \
 		echo; echo "what failed said:"; \
-		grep -vE '^ *(=== |--- (PASS|SKIP))|^(ok|\?) |^PASS$$' $(OUT)/test.log || true; \
+		grep -avE '^ *(=== |--- (PASS|SKIP))|^(ok|\?) |^PASS$$' $(OUT)/test.log || true; \
 	fi; \
 	awk -v required="$${NSINSPECT_LIVE:-}" -v status=$$status ' \
 		/^--- (PASS|FAIL): TestLive/ { ran++ } \

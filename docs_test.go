@@ -405,7 +405,7 @@ var checkParts = []string{"Looks for", "Why it matters", "How it comes about", "
 // TestCheckDocs holds docs/checks.md against the checks, both ways, and that
 // each has its severity and every part.
 func TestCheckDocs(t *testing.T) {
-	title := regexp.MustCompile("^## ([a-z0-9-]+) \\((error|warning|info)\\)$")
+	title := regexp.MustCompile(`^## ([a-z0-9-]+) \((error|warning|info)\)$`)
 	type entry struct {
 		severity string
 		text     string

@@ -217,7 +217,7 @@ func TestLiveRunSignals(t *testing.T) {
 			if exit != 128+int(sig) {
 				t.Errorf("only %q: default of %v: status %d", only, sig, exit)
 			}
-			exit, _ = signalled(t, only, sig, fmt.Sprintf("trap 'exit 9' %d; echo ready; sleep 100 & wait", int(sig)))
+			exit, _ = signalled(t, only, sig, fmt.Sprintf("sleep 100 & trap 'kill $!; exit 9' %d; echo ready; wait", int(sig)))
 			if exit != 9 {
 				t.Errorf("only %q: trap of %v: status %d", only, sig, exit)
 			}
