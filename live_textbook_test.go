@@ -55,13 +55,16 @@ func mountNet(t *testing.T, host *lt.Shell) (point, dir string) {
 	host.Do("mount -t tmpfs tmpfs /mnt && %s", make)
 	t.Cleanup(func() {
 		// The cgroups are removed; what keeps the hierarchy are the last remains
-		// of their members. Mounting it again and unmounting it lets it go.
-		for range 100 {
+		// of their members. Mounting it again and unmounting it lets it go, which
+		// takes the kernel a moment.
+		for range 20 {
 			host.Do("umount /mnt/net")
-			if there || !strings.Contains(lt.ReadFile(t, "/proc/self/cgroup"), ":net_cls,net_prio:") {
-				return
+			for range 20 {
+				if there || !strings.Contains(lt.ReadFile(t, "/proc/self/cgroup"), ":net_cls,net_prio:") {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
 			}
-			time.Sleep(50 * time.Millisecond)
 			host.Do(make)
 		}
 		t.Error("the hierarchy net_cls,net_prio is left")
