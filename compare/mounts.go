@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -18,15 +19,27 @@ func (d *Diagnosis) controllerMountMissing() []*Finding {
 		f.note("hierarchies", v.Hierarchy.Label)
 		if isNew {
 			f.Remedy.Notes = []string{"mount each of them where its tools look for it, with all of its controllers, as the host does"}
+			f.Severity = Info
 		}
 	})
+		if slices.ContainsFunc(v.Hierarchy.Controllers, func(c string) bool { return slices.Contains(sizing, c) }) {
+			f.Severity = Warning
+		}
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: runtimes and kubelets that need them fail or fall back to the host's size", strings.Join(f.noted("hierarchies"), " "))
+		hurt := "what manages or measures by them fails"
+		if f.Severity == Warning {
+			hurt = "runtimes and kubelets that need them fail or fall back to the host's size"
+		}
+		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: %s", strings.Join(f.noted("hierarchies"), " "), hurt)
 	}
 	return found.list
 }
 
 // missing tells whether a process has no mount of a v1 hierarchy, but of others,
+// sizing are the controllers by which runtimes and kubelets find their size: a
+// JVM or a kubelet wants all of them or has none. The others are missed by few.
+var sizing = []string{"cpu", "cpuacct", "cpuset", "memory"}
+
 // and the host has one.
 func (d *Diagnosis) missing(g *group, v *HierarchyView) bool {
 	return v.Verdict == VerdictNone && d.onHost(v) && g.mountsV1()
