@@ -76,15 +76,15 @@ func (g *group) mountsV1() bool {
 	return false
 }
 
-// bindLeaf finds v1 mounts of just the process's own cgroup, as container
-// runtimes bind them into a container that keeps the host's cgroup namespace.
+// bindLeaf finds v1 mounts of just the container's own cgroup, as runtimes bind
+// them into a container that keeps the host's cgroup namespace.
 func (d *Diagnosis) bindLeaf() []*Finding {
 	found := newFaults("bind-leaf")
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
 			m := v.good()
-			if v.Hierarchy.Version() != 1 || v.RootDirectory != "/" || m == nil || m.NamespaceRoot == "/" || m.NamespaceRoot != v.NamespacePath {
+			if v.Hierarchy.Version() != 1 || v.RootDirectory != "/" || m == nil || m.NamespaceRoot == "/" {
 				continue
 			}
 			if strings.HasSuffix(m.MountPoint, m.NamespaceRoot) || v.mountedAt(m.MountPoint+m.NamespaceRoot) {
@@ -93,8 +93,8 @@ func (d *Diagnosis) bindLeaf() []*Finding {
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
 			if isNew {
-				f.Evidence["namespace_path"], f.Evidence["mount_point"] = v.NamespacePath, m.MountPoint
-				f.Message = fmt.Sprintf("their v1 mounts show just their own cgroup %s, which is also their path: tools that join mount point and path look for it twice and fail (Go 1.25.4, cadvisor, podman)", v.NamespacePath)
+				f.Evidence["namespace_path"], f.Evidence["namespace_root"], f.Evidence["mount_point"] = v.NamespacePath, m.NamespaceRoot, m.MountPoint
+				f.Message = fmt.Sprintf("their v1 mounts show just %s, with which their path begins too: tools that join mount point and path look for it twice and fail (Go 1.25.4, cadvisor, podman)", m.NamespaceRoot)
 				f.Remedy.Notes = []string{"give the container a private cgroup namespace, or cgroup v2; newer runtimes strip the mount's root from the path"}
 			}
 		}
