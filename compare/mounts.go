@@ -158,12 +158,19 @@ func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
 			f.note("hierarchies", v.Hierarchy.Label)
 			if isNew {
 				f.Evidence["mount_points"] = points
-				f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s): tools take the first or the last, so what one of them sees another may not", v.Hierarchy.Label, len(points), points[0], points[len(points)-1])
 			}
 			if len(points) > manyMounts {
 				f.Severity = Warning
 			}
 		}
+	}
+	for _, f := range found.list {
+		points, labels := f.noted("mount_points"), f.noted("hierarchies")
+		too := ""
+		if more := len(labels) - 1; more > 0 {
+			too = "; and " + count(more, "more hierarchy likewise", "more hierarchies likewise")
+		}
+		f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s%s): tools take the first or the last, so what one of them sees another may not", labels[0], len(points), points[0], points[len(points)-1], too)
 	}
 	return found.list
 }
