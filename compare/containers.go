@@ -181,13 +181,14 @@ func (d *Diagnosis) threadsDiffer() []*Finding {
 			continue
 		}
 		f, isNew := found.at(faultKey{cgroupNS: leader.CgroupNS, mount: t.PID}, &group{}, []inspect.Task{leader})
-		f.note("threads", fmt.Sprint(t.TID))
+		threads, _ := f.Evidence["threads"].([]int)
+		f.Evidence["threads"] = append(threads, t.TID)
 		if isNew {
 			f.MntNS = leader.MntNS
 		}
 	}
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("threads of it are in other cgroups or namespaces than their leader (%s): what is read of the process is not true of them", strings.Join(f.noted("threads"), " "))
+		f.Message = fmt.Sprintf("threads of it are in other cgroups or namespaces than their leader (%s): what is read of the process is not true of them", some(f.Evidence["threads"].([]int)))
 	}
 	return found.list
 }
