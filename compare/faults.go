@@ -82,7 +82,10 @@ func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
 				continue
 			}
 			f.paths(v, m)
-			f.Message = fmt.Sprintf("its root is %s in their view, beside the good mount at %s: a tool that takes the first or the last mount of a hierarchy may pick the wrong one", m.NamespaceRoot, good.MountPoint)
+			// Tools read mountinfo and do not ask what is covered.
+			first, last := v.Mounts[0].MountPoint, v.Mounts[len(v.Mounts)-1].MountPoint
+			f.Evidence["first_mount"], f.Evidence["last_mount"] = first, last
+			f.Message = fmt.Sprintf("its root is %s in their view, beside the good mount at %s: of this hierarchy's mounts, tools that take the first pick %s, those that take the last %s", m.NamespaceRoot, good.MountPoint, first, last)
 		}
 	})
 	return found.list
