@@ -9,12 +9,12 @@ import (
 )
 
 // hostCgroupnsInContainer tells of containers that share the host's cgroup
-// namespace.
+// namespace. A root file system of its own alone makes none: a snap, a chroot or
+// a service may have one.
 func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
 	found := newFaults("host-cgroupns-in-container")
 	d.eachPlace(func(g *group) {
-		t := g.task()
-		if t.CgroupNS != inspect.InitialCgroupNS || !d.container(g) || g.mountless() {
+		if !d.exposed(g) || !d.ownPIDs(g) && !runtimePath.MatchString(longest(g.views)) {
 			return
 		}
 		f, isNew := found.at(placeKey(g), g, g.tasks)
@@ -25,6 +25,19 @@ func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
 		}
 	})
 	return found.list
+}
+
+// exposed tells whether a group with a root file system of its own sees cgroups
+// in the host's cgroup namespace.
+func (d *Diagnosis) exposed(g *group) bool {
+	return g.task().CgroupNS == inspect.InitialCgroupNS && d.container(g) && !g.mountless()
+}
+
+// ownPIDs tells whether a group that was described is known to live in another
+// PID namespace than the reader.
+func (d *Diagnosis) ownPIDs(g *group) bool {
+	p, reader := d.facts.processes[g.task().PID], d.facts.processes[d.host.Reader.PID]
+	return p != nil && reader != nil && p.PIDNS != 0 && reader.PIDNS != 0 && p.PIDNS != reader.PIDNS
 }
 
 // longest is the host path that tells most of where a process is.
@@ -38,14 +51,12 @@ func longest(views []HierarchyView) string {
 	return path
 }
 
-// privileged are the tasks that the check on writable roots is about, one for
-// each mount namespace; and the reader, whose PID namespace is compared.
+// privileged are the tasks whose PID namespaces tell whether they are contained,
+// and the reader, with whose theirs are compared.
 func (d *Diagnosis) privileged() []inspect.Task {
 	var list []inspect.Task
-	seen := map[uint64]bool{}
 	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.writableV1() != nil {
-			seen[g.task().MntNS] = true
+		if d.exposed(g) || g.writableV1() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -55,41 +66,50 @@ func (d *Diagnosis) privileged() []inspect.Task {
 	return list
 }
 
-// writableV1 is a v1 controller's hierarchy whose true root is visible
+// writableV1 are the v1 hierarchies, named ones too, whose true roots are visible
 // read-write.
-func (g *group) writableV1() *HierarchyView {
+func (g *group) writableV1() []*HierarchyView {
+	var list []*HierarchyView
 	for i := range g.views {
 		v := &g.views[i]
-		if v.Hierarchy.Version() == 1 && len(v.Hierarchy.Controllers) > 0 && v.writableRoot() {
-			return v
+		if v.Hierarchy.Version() == 1 && v.writableRoot() {
+			list = append(list, v)
 		}
 	}
-	return nil
+	return list
 }
 
 // writableHostHierarchy finds processes with a mount and a PID namespace of
-// their own that see a v1 hierarchy's true root read-write.
+// their own that see a v1 hierarchy's true root read-write. In a user namespace
+// nobody is the host's root. Where it is since the hierarchy is unscoped, that
+// is told.
 func (d *Diagnosis) writableHostHierarchy() []*Finding {
 	found := newFaults("writable-host-hierarchy")
-	reader := d.facts.processes[d.host.Reader.PID]
-	if reader == nil || !d.host.Reader.Initial() {
+	if !d.host.Reader.Initial() {
 		return nil
 	}
 	d.eachPlace(func(g *group) {
-		v := g.writableV1()
 		p := d.facts.processes[g.task().PID]
-		if v == nil || p == nil || p.PIDNS == 0 || reader.PIDNS == 0 || p.PIDNS == reader.PIDNS {
+		if !d.ownPIDs(g) || p.UserNS != 0 && p.UserNS != initialUserNS {
 			return
 		}
-		f, isNew := found.at(placeKey(g), g, g.tasks)
-		if isNew {
-			f.Command = p.Command
-			f.Hierarchy = v.Hierarchy
-			f.Evidence["pid_ns"] = p.PIDNS
-			f.Message = fmt.Sprintf("they see the true root of %s read-write from namespaces of their own: who is root there with CAP_SYS_ADMIN can set its release_agent, which the host runs as root", v.Hierarchy.Label)
-			f.Remedy.Notes = []string{"mount the hierarchies read-only, or in a private cgroup namespace; drop CAP_SYS_ADMIN"}
+		unscoped := d.unscoped(g)
+		for _, v := range g.writableV1() {
+			if slices.Contains(unscoped, v) {
+				continue
+			}
+			f, isNew := found.at(placeKey(g), g, g.tasks)
+			f.note("hierarchies", v.Hierarchy.Label)
+			if isNew {
+				f.Command = p.Command
+				f.Evidence["pid_ns"] = p.PIDNS
+				f.Remedy.Notes = []string{"mount the hierarchies read-only, or in a private cgroup namespace; drop CAP_SYS_ADMIN"}
+			}
 		}
 	})
+	for _, f := range found.list {
+		f.Message = fmt.Sprintf("they see the true root of %s read-write from namespaces of their own: who is root there can change every cgroup of the host and, with CAP_SYS_ADMIN, set release_agent, which the host runs as root", strings.Join(f.noted("hierarchies"), " "))
+	}
 	return found.list
 }
 

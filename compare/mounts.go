@@ -18,13 +18,13 @@ func (d *Diagnosis) controllerMountMissing() []*Finding {
 		f, isNew := found.at(placeKey(g), g, g.tasks)
 		f.note("hierarchies", v.Hierarchy.Label)
 		if isNew {
-			f.Remedy.Notes = []string{"mount each of them where its tools look for it, with all of its controllers, as the host does"}
 			f.Severity = Info
+			f.Remedy.Notes = []string{"mount each of them where its tools look for it, with all of its controllers, as the host does"}
 		}
-	})
 		if slices.ContainsFunc(v.Hierarchy.Controllers, func(c string) bool { return slices.Contains(sizing, c) }) {
 			f.Severity = Warning
 		}
+	})
 	for _, f := range found.list {
 		hurt := "what manages or measures by them fails"
 		if f.Severity == Warning {
@@ -35,11 +35,11 @@ func (d *Diagnosis) controllerMountMissing() []*Finding {
 	return found.list
 }
 
-// missing tells whether a process has no mount of a v1 hierarchy, but of others,
 // sizing are the controllers by which runtimes and kubelets find their size: a
 // JVM or a kubelet wants all of them or has none. The others are missed by few.
 var sizing = []string{"cpu", "cpuacct", "cpuset", "memory"}
 
+// missing tells whether a process has no mount of a v1 hierarchy, but of others,
 // and the host has one.
 func (d *Diagnosis) missing(g *group, v *HierarchyView) bool {
 	return v.Verdict == VerdictNone && d.onHost(v) && g.mountsV1()
@@ -197,32 +197,40 @@ var runtimePath = regexp.MustCompile(`(^|[/:-])(docker|kubepods|libpod|lxc|ecs|c
 func (d *Diagnosis) controllerUnscoped() []*Finding {
 	found := newFaults("controller-unscoped")
 	d.eachPlace(func(g *group) {
-		scoped := ""
-		for i := range g.views {
-			if v := &g.views[i]; v.Hierarchy.Version() == 1 && runtimePath.MatchString(v.HostPath) {
-				scoped = v.HostPath
-			}
-		}
-		if scoped == "" || !d.container(g) {
-			return
-		}
-		for i := range g.views {
-			v := &g.views[i]
-			if v.Hierarchy.Version() != 1 || len(v.Hierarchy.Controllers) == 0 || v.HostPath != "/" || !v.writableRoot() {
-				continue
-			}
+		for _, v := range d.unscoped(g) {
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
 			if isNew {
-				f.Evidence["host_path"] = scoped
+				f.Evidence["host_path"] = g.runtimePath()
 				f.Remedy.Notes = []string{"a runtime that knows these controllers scopes them; inside the container, unmount them and remove their mount points"}
 			}
 		}
 	})
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("their runtime made no cgroup for them in %s: what a nested runtime makes there it leaves on the host", strings.Join(f.noted("hierarchies"), " "))
+		f.Message = fmt.Sprintf("their runtime made no cgroup for them in %s, whose true root they can write: what a nested runtime makes there it leaves on the host, and root there can change all of it, release_agent too with CAP_SYS_ADMIN", strings.Join(f.noted("hierarchies"), " "))
 	}
 	return found.list
+}
+
+// unscoped are the hierarchies whose writable root a container sits at.
+func (d *Diagnosis) unscoped(g *group) []*HierarchyView {
+	if g.runtimePath() == "" || !d.container(g) {
+		return nil
+	}
+	return slices.DeleteFunc(g.writableV1(), func(v *HierarchyView) bool {
+		return v.HostPath != "/" || len(v.Hierarchy.Controllers) == 0
+	})
+}
+
+// runtimePath is the cgroup that a runtime made for the group in a v1 hierarchy.
+func (g *group) runtimePath() string {
+	path := ""
+	for i := range g.views {
+		if v := &g.views[i]; v.Hierarchy.Version() == 1 && runtimePath.MatchString(v.HostPath) {
+			path = v.HostPath
+		}
+	}
+	return path
 }
 
 // writableRoot tells whether a visible mount shows the hierarchy's true root,
