@@ -117,31 +117,39 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 var managerCommands = []string{"systemd", "dockerd", "containerd", "kubelet"}
 
 // managers are the tasks that the checks on managers are about: PID 1, and the
-// first process of each mount namespace whose good mounts are read-only.
+// first process of each group that has a read-only mount.
 func (d *Diagnosis) managers() []inspect.Task {
 	var list []inspect.Task
 	if t, ok := d.family.tasks[1]; ok && d.judged(1) {
 		list = append(list, t)
 	}
-	seen := map[uint64]bool{}
 	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.readOnlyManaged() != nil {
-			seen[g.task().MntNS] = true
+		if g.readOnly(func(*inspect.Hierarchy) bool { return true }) != nil {
 			list = append(list, g.task())
 		}
 	})
 	return list
 }
 
-// readOnlyManaged is a hierarchy in which managers make cgroups, cgroup2 or
-// name=systemd, whose good mount is read-only.
-func (g *group) readOnlyManaged() *HierarchyView {
+// manages tells whether a manager makes cgroups in a hierarchy: systemd does in
+// its own, the others in those with controllers.
+func (g *group) manages(command string) func(*inspect.Hierarchy) bool {
+	return func(h *inspect.Hierarchy) bool {
+		switch {
+		case command == "systemd":
+			return h.Version() == 2 || h.Name == "systemd"
+		case h.Version() == 2:
+			return !g.mountsV1()
+		}
+		return len(h.Controllers) > 0
+	}
+}
+
+// readOnly is one of these hierarchies whose good mount is read-only.
+func (g *group) readOnly(of func(*inspect.Hierarchy) bool) *HierarchyView {
 	for i := range g.views {
 		v := &g.views[i]
-		if v.Hierarchy.Version() != 2 && v.Hierarchy.Name != "systemd" {
-			continue
-		}
-		if m := v.good(); m != nil && m.ReadOnly() {
+		if m := v.good(); of(v.Hierarchy) && m != nil && m.ReadOnly() {
 			return v
 		}
 	}
@@ -152,9 +160,12 @@ func (g *group) readOnlyManaged() *HierarchyView {
 func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 	found := newFaults("manager-cgroup-readonly")
 	d.eachPlace(func(g *group) {
-		v := g.readOnlyManaged()
 		p := d.facts.processes[g.task().PID]
-		if v == nil || p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {
+		if p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {
+			return
+		}
+		v := g.readOnly(g.manages(p.Command))
+		if v == nil {
 			return
 		}
 		f, isNew := found.at(placeKey(g), g, g.tasks[:1])
