@@ -14,12 +14,16 @@ import (
 func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
 	found := newFaults("host-cgroupns-in-container")
 	d.eachPlace(func(g *group) {
-		if !d.exposed(g) || !d.ownPIDs(g) && !runtimePath.MatchString(longest(g.views)) {
+		path := g.runtimePath(1, 2)
+		if !d.exposed(g) || !d.ownPIDs(g) && path == "" {
 			return
+		}
+		if path == "" {
+			path = longest(g.views)
 		}
 		f, isNew := found.at(placeKey(g), g, g.tasks)
 		if isNew {
-			f.Evidence["host_path"] = longest(g.views)
+			f.Evidence["host_path"] = path
 			f.Message = "they share the host's cgroup namespace: they see the host's cgroup paths, and are harder to move, since theirs must be unique on the next host too"
 			f.Remedy.Notes = []string{"a private cgroup namespace hides the host's paths; agents that look at the whole host want it as it is"}
 		}

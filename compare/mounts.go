@@ -201,7 +201,7 @@ func (d *Diagnosis) controllerUnscoped() []*Finding {
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
 			if isNew {
-				f.Evidence["host_path"] = g.runtimePath()
+				f.Evidence["host_path"] = g.runtimePath(1)
 				f.Remedy.Notes = []string{"a runtime that knows these controllers scopes them; inside the container, unmount them and remove their mount points"}
 			}
 		}
@@ -214,7 +214,7 @@ func (d *Diagnosis) controllerUnscoped() []*Finding {
 
 // unscoped are the hierarchies whose writable root a container sits at.
 func (d *Diagnosis) unscoped(g *group) []*HierarchyView {
-	if g.runtimePath() == "" || !d.container(g) {
+	if g.runtimePath(1) == "" || !d.container(g) {
 		return nil
 	}
 	return slices.DeleteFunc(g.writableV1(), func(v *HierarchyView) bool {
@@ -222,11 +222,12 @@ func (d *Diagnosis) unscoped(g *group) []*HierarchyView {
 	})
 }
 
-// runtimePath is the cgroup that a runtime made for the group in a v1 hierarchy.
-func (g *group) runtimePath() string {
+// runtimePath is a cgroup that a container runtime made for the group, in a
+// hierarchy of these versions; empty: there is none.
+func (g *group) runtimePath(versions ...int) string {
 	path := ""
 	for i := range g.views {
-		if v := &g.views[i]; v.Hierarchy.Version() == 1 && runtimePath.MatchString(v.HostPath) {
+		if v := &g.views[i]; slices.Contains(versions, v.Hierarchy.Version()) && runtimePath.MatchString(v.HostPath) {
 			path = v.HostPath
 		}
 	}
