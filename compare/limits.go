@@ -127,10 +127,15 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 	return found.list
 }
 
+// limitOf is what a cgroup's own files say. Where its controller is not enabled
+// there are none, and they set no limit.
 func (d *Diagnosis) limitOf(l *limit, files []inspect.FileQuestion) (float64, bool) {
 	var texts []string
 	for _, q := range files {
 		a, ok := d.facts.files[q]
+		if a.Missing {
+			return math.Inf(1), true
+		}
 		if !ok || a.Err != "" {
 			return 0, false
 		}
