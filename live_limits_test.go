@@ -177,3 +177,72 @@ func TestLiveTighterTogether(t *testing.T) {
 		t.Errorf("%s", dump(f))
 	}
 }
+
+// Real containers below a cgroup with a memory limit: what they are told to have
+// is what they read themselves, and what they get is what the kernel has above.
+func TestLiveContainerLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		own      float64
+		severity string
+		run      func(t *testing.T, host *lt.Shell, top *lt.Cgroup, own float64) int
+	}{
+		"runc, more":        {64 * mega, "warning", runcBelow(true)},
+		"runc, none":        {0, "info", runcBelow(true)},
+		"runc, less":        {16 * mega, "", runcBelow(true)},
+		"runc, on the host": {64 * mega, "warning", runcBelow(false)},
+		"podman, more":      {64 * mega, "warning", podmanBelow},
+		"nspawn, none":      {0, "info", nspawnBelow},
+		"bwrap, none":       {0, "info", bwrapBelow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			needs(t, "memory")
+			host, top := lt.NewHost(t), lt.NewCgroup(t, "memory")
+			lt.RemoveCgroups(t, strings.Trim(top.Path, "/")) // of this name in other hierarchies
+			setMemory(top, 32*mega)
+			pid := c.run(t, host, top, c.own)
+			at := lt.HostView(t, pid).Paths()["memory"]
+			leaf := &lt.Cgroup{Label: "memory", Path: at, Dir: path.Join(lt.MountOf(t, "memory"), at)}
+			tighter(t, doctor(t, pid), pid, c.severity, leaf, top)
+			for _, m := range ownReading(t, pid).Mounts() {
+				if m.Label != "memory" {
+					continue
+				}
+				rest := strings.TrimPrefix(ownReading(t, pid).Paths()["memory"], strings.TrimSuffix(m.Root, "/"))
+				reads := strings.TrimSpace(inside(t, pid, path.Join(m.Point, rest, "memory.limit_in_bytes")).Stdout)
+				if want := strings.TrimSpace(lt.ReadFile(t, path.Join(leaf.Dir, "memory.limit_in_bytes"))); reads != want {
+					t.Errorf("it reads %q, and its cgroup has %q", reads, want)
+				}
+			}
+		})
+	}
+}
+
+func runcBelow(private bool) func(*testing.T, *lt.Shell, *lt.Cgroup, float64) int {
+	return func(t *testing.T, host *lt.Shell, top *lt.Cgroup, own float64) int {
+		lt.Need(t, lt.Programs("runc"))
+		id := lt.UniqueName(t)
+		_, _, pid := runRunc(t, host, id, bundle(t, private, func(config map[string]any) {
+			linux := config["linux"].(map[string]any)
+			linux["cgroupsPath"] = path.Join(top.Path, id)
+			if own > 0 {
+				linux["resources"].(map[string]any)["memory"] = map[string]any{"limit": int(own)}
+			}
+		}))
+		return pid
+	}
+}
+
+func podmanBelow(t *testing.T, host *lt.Shell, top *lt.Cgroup, own float64) int {
+	return runPodman(t, host, podman(t, host), strings.Trim(top.Path, "/"), fmt.Sprintf("--cgroupns private --memory %.0f", own))
+}
+
+func nspawnBelow(t *testing.T, host *lt.Shell, top *lt.Cgroup, _ float64) int {
+	return runNspawn(t, host, host.Fork().Join(top.Child("machine")))
+}
+
+func bwrapBelow(t *testing.T, host *lt.Shell, top *lt.Cgroup, _ float64) int {
+	lt.Need(t, lt.Programs("bwrap"))
+	s := host.Fork().Join(top.Child("sandbox"))
+	return s.Background("sleep", "bwrap", "--die-with-parent", "--bind", busyboxRoot(t), "/", "--ro-bind", "/sys", "/sys", "--proc", "/proc", "--dev", "/dev", "--unshare-pid", "sleep", "10000")
+}

@@ -42,6 +42,9 @@ func TestLiveFirstProcess(t *testing.T) {
 	}
 }
 
+// containerRelease is the os-release of busyboxRoot.
+const containerRelease = "ID=test\n"
+
 // busyboxRoot is a root file system with one static program under many names.
 func busyboxRoot(t *testing.T) string {
 	t.Helper()
@@ -58,7 +61,7 @@ func busyboxRoot(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "etc/os-release"), []byte("ID=test\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "etc/os-release"), []byte(containerRelease), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir
