@@ -24,7 +24,7 @@ func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
 		f, isNew := found.at(placeKey(g), g, g.tasks)
 		if isNew {
 			f.Evidence["host_path"] = path
-			f.Message = "they share the host's cgroup namespace: they see the host's cgroup paths, and are harder to move, since theirs must be unique on the next host too"
+			f.Message = fmt.Sprintf("they share the host's cgroup namespace: they see the host's cgroup paths, their own as %s, and are harder to move, since that must be unique on the next host too", path)
 			f.Remedy.Notes = []string{"a private cgroup namespace hides the host's paths; agents that look at the whole host want it as it is"}
 		}
 	})
