@@ -211,3 +211,42 @@ func TestLiveNested(t *testing.T) {
 		})
 	}
 }
+
+// What service managers and desktops do to ordinary programs, and what is told
+// of it at most.
+func TestLiveOrdinaryConfinement(t *testing.T) {
+	for name, c := range map[string]struct {
+		start func(t *testing.T, host *lt.Shell) int
+		told  []string
+	}{
+		"PrivateMounts": {func(t *testing.T, host *lt.Shell) int { return own(t, host).PID }, nil},
+		"ProtectControlGroups": {func(t *testing.T, host *lt.Shell) int {
+			s := own(t, host)
+			readOnly(t, s)
+			return s.PID
+		}, nil},
+		"PrivateTmp": {func(t *testing.T, host *lt.Shell) int {
+			s := own(t, host)
+			s.Do("mount -t tmpfs tmpfs /tmp && mount --bind / /mnt && mount --make-private /mnt")
+			return s.PID
+		}, nil},
+		"a browser's sandbox": {func(t *testing.T, host *lt.Shell) int {
+			return host.Sleep("unshare", "-U", "-r", "-p", "-f", "-n", "--", "chroot", busyboxRoot(t))
+		}, []string{"no-cgroup-mount"}},
+		"a user's sandbox": {func(t *testing.T, host *lt.Shell) int {
+			lt.Need(t, lt.Programs("bwrap", "setpriv"))
+			return host.Sleep("setpriv", "--reuid", unprivileged, "--regid", unprivileged, "--clear-groups", "--",
+				"bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--proc", "/proc", "--unshare-user", "--unshare-pid")
+		}, nil},
+		"a rootless container": {func(t *testing.T, host *lt.Shell) int {
+			return housed(t, own(t, host), true, append(withPIDs, "-U", "-r")...)
+		}, []string{"host-cgroupns-in-container"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			needs(t)
+			pid := c.start(t, lt.NewHost(t))
+			nothingSerious(t, pid).exactly(t, c.told...)
+		})
+	}
+}
