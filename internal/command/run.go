@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -57,7 +56,7 @@ func Run(ctx context.Context, p Process) int {
 		switch {
 		case errors.As(err, &hinted):
 			r.hint(hinted.hint)
-		case errors.Is(err, inspect.ErrHidden), errors.Is(err, fs.ErrPermission):
+		case errors.Is(err, inspect.ErrHidden), errors.Is(err, os.ErrPermission):
 			r.hint("root may see it")
 		}
 		return statusFailed
