@@ -9,7 +9,7 @@ import (
 // root directory, with no good mount of the hierarchy beside. In a container
 // whose runtime or volume mounted it so it may be meant, as agents do it.
 func (d *Diagnosis) staleMountRoot() []*Finding {
-	found := newFaults("stale-mount-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		good := v.good()
 		for i := range v.Mounts {
@@ -44,7 +44,7 @@ func (d *Diagnosis) container(g *group) bool {
 
 // foreignMountRoot finds visible mounts that show a neighbour's tree.
 func (d *Diagnosis) foreignMountRoot() []*Finding {
-	found := newFaults("foreign-mount-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		if v.good() != nil {
 			return
@@ -69,7 +69,7 @@ func (d *Diagnosis) foreignMountRoot() []*Finding {
 
 // extraMountOutsideRoot finds mounts that show too much beside a good one.
 func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
-	found := newFaults("extra-mount-outside-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		good := v.good()
 		for i := range v.Mounts {
@@ -90,7 +90,7 @@ func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
 
 // deadRoot finds namespaces whose root directory was removed.
 func (d *Diagnosis) deadRoot() []*Finding {
-	found := newFaults("dead-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		if v.life != Dead {
 			return
@@ -124,7 +124,7 @@ func (d *Diagnosis) deadRoot() []*Finding {
 // root directory. Where that was removed they had to be, and it is not told
 // again.
 func (d *Diagnosis) processOutsideRoot() []*Finding {
-	found := newFaults("process-outside-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		if !v.Outside() || v.life == Dead {
 			return
@@ -149,7 +149,7 @@ func (d *Diagnosis) processOutsideRoot() []*Finding {
 
 // pathNotUnderMount finds processes that no visible mount of a hierarchy shows.
 func (d *Diagnosis) pathNotUnderMount() []*Finding {
-	found := newFaults("path-not-under-mount")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		if v.Verdict != VerdictUnreachable || v.Outside() {
 			return
