@@ -101,7 +101,8 @@ func (d *Diagnosis) limitFiles() []inspect.FileQuestion {
 
 // tighterAncestorLimit finds processes whose cgroup says more than an ancestor
 // grants. It is a note where the cgroup sets no limit at all, and a warning
-// where it promises one that it cannot keep.
+// where it promises one that it cannot keep. The cgroups below one ancestor that
+// say the same are told together.
 func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 	found := newFaults()
 	d.eachLimited(func(g *group, v *HierarchyView, l *limit, line [][]inspect.FileQuestion) {
@@ -118,7 +119,8 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 		if at == "" {
 			return
 		}
-		f, isNew := found.at(faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, hierarchy: l.name + v.HostPath}, g, g.tasks)
+		k := faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, hierarchy: l.name + " " + l.unit(leaf) + " " + at}
+		f, isNew := found.at(k, g, g.tasks)
 		if !isNew {
 			return
 		}
