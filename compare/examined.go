@@ -7,7 +7,7 @@ import "nsinspect/inspect"
 
 // ofGroups counts the processes of the groups that a check was able to judge.
 func ofGroups(able func(*Diagnosis, *group) bool) func(*Diagnosis) int {
-	return func(d *Diagnosis) int { return d.count(able) }
+	return func(d *Diagnosis) int { return d.countTasks(able) }
 }
 
 func sawCgroups(*Diagnosis, *group) bool { return true }
@@ -61,8 +61,8 @@ func sawLimits(d *Diagnosis, g *group) bool {
 	return false
 }
 
-// count counts the processes of the groups for which is holds.
-func (d *Diagnosis) count(is func(*Diagnosis, *group) bool) int {
+// countTasks counts the processes of the groups for which is holds.
+func (d *Diagnosis) countTasks(is func(*Diagnosis, *group) bool) int {
 	n := 0
 	seen := map[int]bool{} // of processes whose threads are in several groups
 	for _, g := range d.groups {

@@ -27,13 +27,9 @@ func (d *Diagnosis) delegationNotEnforced() []*Finding {
 		if m.FSType != "cgroup2" || !m.Visible || slices.Contains(m.SuperOptions, "nsdelegate") || private == 0 {
 			continue
 		}
-		hide := "1 process lives in a private cgroup namespace: that only hides"
-		if private > 1 {
-			hide = fmt.Sprintf("%d processes live in private cgroup namespaces: these only hide", private)
-		}
 		return []*Finding{{
 			PIDs: []int{}, Evidence: map[string]any{"mount_point": m.MountPoint, "private_processes": private},
-			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %s what is outside, file permissions alone keep root inside from changing its own limits or moving out", hide),
+			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %s in private cgroup namespaces: these only hide what is outside, file permissions alone keep root inside from changing its own limits or moving out", count(private, "process lives", "processes live")),
 			Remedy:  Remedy{Steps: nil, Notes: []string{"mount cgroup2 with nsdelegate at boot, with all the options that it has now: a mount in the initial cgroup namespace sets them for the whole host"}},
 			Verify:  []string{"nsinspect", "doctor"},
 		}}
