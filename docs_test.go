@@ -541,6 +541,66 @@ func viewed(root, name string) string {
 	return "/" + rel
 }
 
+// TestSeverities holds that the findings of a check have its severity, or the
+// other one that it is said to have: what the function of that name assigns.
+func TestSeverities(t *testing.T) {
+	assigned := map[string][]string{}
+	capital := regexp.MustCompile(`[A-Z]`)
+	for name, f := range functions(t, "compare") {
+		check := capital.ReplaceAllStringFunc(name, func(c string) string { return "-" + strings.ToLower(c) })
+		ast.Inspect(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.AssignStmt); ok {
+				if s, ok := a.Lhs[0].(*ast.SelectorExpr); ok && s.Sel.Name == "Severity" {
+					assigned[check] = append(assigned[check], strings.ToLower(fmt.Sprint(a.Rhs[0])))
+				}
+			}
+			return true
+		})
+		if _, err := compare.Find(check); err == nil && assigned[check] == nil {
+			assigned[check] = []string{}
+		}
+	}
+	for _, c := range compare.Checks {
+		want := []string{}
+		if c.Also != "" {
+			want = append(want, string(c.Also))
+		}
+		if got := assigned[c.Name]; got == nil || !slices.Equal(got, want) {
+			t.Errorf("%s is said to be %q too, its function gives %q", c.Name, want, got)
+		}
+		delete(assigned, c.Name)
+	}
+	delete(assigned, "ask") // which gives each its check's own
+	if len(assigned) > 0 {
+		t.Errorf("severities are given elsewhere: %v", assigned)
+	}
+}
+
+// functions are those of a package, by name.
+func functions(t *testing.T, dir string) map[string]*ast.FuncDecl {
+	t.Helper()
+	list := map[string]*ast.FuncDecl{}
+	files, err := filepath.Glob(dir + "/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no source", err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				list[f.Name.Name] = f
+			}
+		}
+	}
+	return list
+}
+
 func open(t *testing.T, name string) io.Reader {
 	t.Helper()
 	text, err := os.ReadFile(name)
