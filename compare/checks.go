@@ -24,11 +24,11 @@ type Check struct {
 // Checks are all checks, in the order in which they run and are told.
 var Checks = []Check{
 	{"dead-root", Error, "", (*Diagnosis).deadRoot, ofGroups(sawPaths),
-		plural("root directory of a cgroup namespace was removed", "root directories of cgroup namespaces were removed")},
+		plural("cgroup namespace root was removed", "cgroup namespace roots were removed")},
 	{"stale-mount-root", Error, Warning, (*Diagnosis).staleMountRoot, ofGroups(sawMounts),
 		plural("cgroup mount shows the wrong tree", "cgroup mounts show the wrong tree")},
 	{"process-outside-root", Error, "", (*Diagnosis).processOutsideRoot, ofGroups(sawPaths),
-		plural("root directory with its processes outside", "root directories with their processes outside")},
+		plural("cgroup namespace root was left by processes", "cgroup namespace roots were left by processes")},
 	{"path-not-under-mount", Error, "", (*Diagnosis).pathNotUnderMount, ofGroups(sawMounts),
 		plural("hierarchy cannot be reached through its mounts", "hierarchies cannot be reached through their mounts")},
 	{"foreign-mount-root", Warning, "", (*Diagnosis).foreignMountRoot, ofGroups(sawMounts),
