@@ -36,29 +36,33 @@ func sawPIDNS(d *Diagnosis, g *group) bool {
 }
 
 // sawLimits is for the check on limits: of processes that it is about, one limit
-// at least has to be readable.
+// at least has to be readable, if there are any.
 func sawLimits(d *Diagnosis, g *group) bool {
 	if !sawContainer(d, g) || !d.confined(g) {
 		return sawContainer(d, g)
 	}
+	limited := false
 	for i := range g.views {
 		for j := range limits {
-			v := &g.views[i]
-			if !limits[j].of(v.Hierarchy) {
-				continue
-			}
-			line := d.line(&limits[j], v)
-			if len(line) == 1 { // nothing above it has limits
-				return true
-			}
-			if len(line) > 1 {
-				if a, ok := d.facts.files[line[0][0]]; ok && (a.Err == "" || a.Missing) {
+			if v := &g.views[i]; limits[j].of(v.Hierarchy) {
+				if d.sawLimit(&limits[j], v) {
 					return true
 				}
+				limited = true
 			}
 		}
 	}
-	return false
+	return !limited
+}
+
+// sawLimit tells whether a cgroup's own limit is known, or none can be above it.
+func (d *Diagnosis) sawLimit(l *limit, v *HierarchyView) bool {
+	line := d.line(l, v)
+	if len(line) < 2 {
+		return len(line) == 1
+	}
+	a, ok := d.facts.files[line[0][0]]
+	return ok && (a.Err == "" || a.Missing)
 }
 
 // countTasks counts the processes of the groups for which is holds.

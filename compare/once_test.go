@@ -97,7 +97,6 @@ func TestAncestorLimitIsToldOnce(t *testing.T) {
 	r, _ := diagnose(h, NewDiagnosis(h, nil), map[string]string{
 		"/pod/memory.max": "1000\n", "/pod/box/memory.max": "max\n",
 		"/pod/box/a/memory.max": "max\n", "/pod/box/b/memory.max": "2000\n", "/pod/box/c/memory.max": "max\n", "/pod/box/c/d/memory.max": "max\n",
-		"/pod/box/a/cpu.max": "max 100000\n", "/pod/box/cpu.max": "50000 100000\n",
 	})
 	type told struct {
 		severity           Severity
@@ -108,7 +107,6 @@ func TestAncestorLimitIsToldOnce(t *testing.T) {
 	want := []told{
 		{Warning, "/pod", "2000 bytes", "1000 bytes", 52, "[52]"},
 		{Info, "/pod", "no limit", "1000 bytes", 50, "[50 51 53]"},
-		{Info, "/pod/box", "no limit", "0.5 CPUs", 51, "[51]"},
 	}
 	var got []told
 	for _, f := range r.Findings {
@@ -201,6 +199,10 @@ func TestExamined(t *testing.T) {
 	expect("the reader's mounts unknown", examined(h, nil, nil), map[string]int{
 		"controller-mount-missing": 0, "host-cgroupns-in-container": 0, "tighter-ancestor-limit": 0, "delegation-not-enforced": 0, "dead-root": 3,
 	})
+
+	h = pod(t, "/", "/a")
+	h.OwnCgroups = nil // so that no mount is known to be of cgroup v2
+	expect("no limit readable", examined(h, nil, nil), map[string]int{"tighter-ancestor-limit": 1, "dead-root": 3})
 
 	h = pod(t, "/", "/a")
 	h.Reader.UID = 1000
