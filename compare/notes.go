@@ -11,7 +11,7 @@ import (
 // visitor tells of processes that entered a namespace from elsewhere, once for
 // each namespace.
 func (d *Diagnosis) visitor() []*Finding {
-	found := newFaults("visitor")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.visitors) == 0 {
 			continue
@@ -43,7 +43,7 @@ func outsidePath(g *group) any {
 // noCgroupMount tells of processes that see no cgroup mount at all. Kernel
 // threads have no use for one; devtmpfs's lives in a mount namespace of its own.
 func (d *Diagnosis) noCgroupMount() []*Finding {
-	found := newFaults("no-cgroup-mount")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.tasks) == 0 || !g.mountless() || d.family.kernel[g.task().PID] {
 			continue
@@ -64,7 +64,7 @@ func (d *Diagnosis) readerNotInitial() []*Finding {
 		return nil
 	}
 	f := &Finding{
-		Check: "reader-not-initial", CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
+		CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
 		Message: fmt.Sprintf("the reader is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
 		Verify:  []string{"nsinspect", "doctor"},
 	}
@@ -99,7 +99,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 	for i, why := range reasons {
 		reasons[i] = some(by[why]) + " (" + why + ")"
 	}
-	f := &Finding{Check: "incomplete", PIDs: []int{}, Evidence: map[string]any{"processes": len(all)}}
+	f := &Finding{PIDs: []int{}, Evidence: map[string]any{"processes": len(all)}}
 	for pid := range all {
 		f.PIDs = append(f.PIDs, pid)
 	}
