@@ -126,8 +126,8 @@ func below(dir, path string) (string, bool) {
 	if !ok || inspect.Outside(view) {
 		return "", false
 	}
-	if view == "/" {
-		return ".", true
+	if rel := strings.TrimPrefix(view, "/"); rel != "" {
+		return rel, true
 	}
-	return view[1:], true
+	return ".", true
 }
