@@ -1,12 +1,17 @@
 package compare
 
-import "nsinspect/inspect"
+import (
+	"slices"
+
+	"nsinspect/inspect"
+)
 
 // againRound reads whatever looks wrong once more, in its own view, and finds
 // out who came from where.
 type againRound struct {
 	groups []*group
-	tasks  []member // of these groups, in the order asked
+	tried  []inspect.Task // that each of them is examined on
+	tasks  []member       // of these groups, in the order asked
 }
 
 type member struct {
@@ -25,6 +30,7 @@ func (r *againRound) ask(d *Diagnosis) inspect.Questions {
 		}
 	}
 	for _, g := range r.groups {
+		r.tried = append(r.tried, g.task())
 		q.Subjects = append(q.Subjects, inspect.SubjectQuestion{Task: g.task()})
 		for _, t := range g.tasks {
 			q.Still = append(q.Still, t)
@@ -90,7 +96,12 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 		switch {
 		case len(g.tasks) == 0: // all ended or moved: nothing is left to tell
 		case s == nil || s.Own == nil || s.Process.Task != g.task():
-			lost = append(lost, g)
+			// Another one may still be read. Each time the group loses this one,
+			// so this ends.
+			g.tasks = slices.DeleteFunc(g.tasks, func(t inspect.Task) bool { return t == r.tried[i] })
+			if len(g.tasks) > 0 {
+				lost = append(lost, g)
+			}
 		default:
 			g.subject = s
 			settled = append(settled, g)
@@ -98,21 +109,9 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 	}
 	d.settle(settled)
 	d.prune()
-	if lost = next(lost); len(lost) > 0 {
+	if len(lost) > 0 {
 		d.rounds = append([]round{&againRound{groups: lost}}, d.rounds...)
 	}
-}
-
-// next gives groups whose first task could not be read another one to be
-// examined on. Each time a group loses one, so this ends.
-func next(lost []*group) []*group {
-	var left []*group
-	for _, g := range lost {
-		if g.tasks = g.tasks[1:]; len(g.tasks) > 0 {
-			left = append(left, g)
-		}
-	}
-	return left
 }
 
 // settle judges groups by their subjects, and sets visitors apart.

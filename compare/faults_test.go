@@ -203,6 +203,26 @@ func TestProof(t *testing.T) {
 	}
 }
 
+// TestAgain: what ended or moved since the first reading is not told; what
+// cannot be read is tried on another process that sees the same.
+func TestAgain(t *testing.T) {
+	three := func() *world {
+		return newWorld(t, "freezer").add(
+			boxed(70, "freezer", "/sub", "/", "/", "/.."), boxed(71, "freezer", "/sub", "/", "/", "/.."), boxed(72, "freezer", "/sub", "/", "/", "/.."))
+	}
+	w := three()
+	w.procs[2].ended = true
+	w.finds("error stale-mount-root freezer 71 72")
+	w = three()
+	w.procs[3].moved = true
+	w.finds("error stale-mount-root freezer 70 72")
+	w = three()
+	for _, p := range w.procs[2:] {
+		p.ended = true
+	}
+	w.finds()
+}
+
 // TestSettled: a mount that was stale when it was first seen, and is mended when
 // it is read again, is no fault.
 func TestSettled(t *testing.T) {
