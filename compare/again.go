@@ -47,7 +47,7 @@ func (d *Diagnosis) suspects() []*group {
 	var list []*group
 	for _, g := range d.groups {
 		ns := d.namespace(g.task().CgroupNS)
-		if ns != nil && ns.Entered && (g.suspect() || d.lacksMount(g)) && (!g.mountless() || g.outside()) {
+		if ns != nil && ns.Entered && (g.suspect() || d.lacksMount(g)) && (!g.mountless() || g.astray()) {
 			list = append(list, g)
 		}
 	}

@@ -242,6 +242,16 @@ func TestResidents(t *testing.T) {
 	}
 }
 
+// Without any cgroup mount a process may lie outside its namespace's root all the
+// same: so long as its view is not known, it is looked at.
+func TestOutsideWithoutMounts(t *testing.T) {
+	bare := mount{fs: "tmpfs", point: "/sys"}
+	gone(t, bare).finds(isDead, "info no-cgroup-mount 70")
+	inside := boxed(71, "freezer", "/a/b", "/", "", "")
+	inside.mounts = nil
+	gone(t, bare).add(inside).finds(isOutside, "info no-cgroup-mount 70 71")
+}
+
 // TestRootSearch is what compare asks for: no more than the root directories.
 func TestRootSearch(t *testing.T) {
 	w := gone(t, ownMount)
