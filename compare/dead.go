@@ -2,6 +2,7 @@ package compare
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"nsinspect/inspect"
@@ -134,23 +135,20 @@ func (rq *rootQuestion) conclude(inode uint64) {
 	}
 }
 
-// exclude strikes out the directories above a process that the namespace sees
-// outside: none of them is its root.
+// exclude strikes out the directories from which a process would look otherwise
+// than it does from within the namespace: none of them is its root.
 func (rq *rootQuestion) exclude(host, own *inspect.Cgroups) {
 	label := rq.root.Hierarchy.Label
 	at, ok1 := host.Of(label)
 	seen, ok2 := own.Of(label)
-	if !ok1 || !ok2 || !inspect.Outside(seen.Path) {
+	if !ok1 || !ok2 || at.Cut || seen.Cut {
 		return
 	}
-	var left []string
-	for _, dir := range rq.left {
-		if !Contains(dir, at.Path) {
-			left = append(left, dir)
-		}
-	}
-	rq.left = left
-	if len(left) == 0 && rq.root.Life == LifeUnknown {
+	rq.left = slices.DeleteFunc(rq.left, func(dir string) bool {
+		view, ok := Rel(dir, at.Path)
+		return ok && view != seen.Path
+	})
+	if len(rq.left) == 0 && rq.root.Life == LifeUnknown {
 		rq.root.Life = Dead
 	}
 }

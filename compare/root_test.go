@@ -167,6 +167,11 @@ func TestDeadRoot(t *testing.T) {
 	if f.Mount == nil || f.Mount.Verdict != VerdictDead || f.Evidence["root_directory"] != nil {
 		t.Errorf("%+v %v", f.Mount, f.Evidence)
 	}
+	// Nor is the root what lies in the process's own cgroup: from there the
+	// process would look otherwise.
+	w = gone(t)
+	w.inodes["freezer"]["/x/y"], w.inodes["freezer"]["/x/z"] = 4, 5
+	w.finds(isDead)
 	// With a mount that still has its name.
 	w = gone(t, ownMount)
 	if f := w.one(w.finds(isDead), "dead-root"); !strings.HasPrefix(f.Message, "its root directory /a/b was removed") {
