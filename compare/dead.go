@@ -153,6 +153,12 @@ func (rq *rootQuestion) exclude(host, own *inspect.Cgroups) {
 	}
 }
 
+// mayHold tells whether a process lives in one of the directories that are left.
+func (rq *rootQuestion) mayHold(cgroups *inspect.Cgroups) bool {
+	at, ok := cgroups.Of(rq.root.Hierarchy.Label)
+	return ok && slices.ContainsFunc(rq.left, func(dir string) bool { return Contains(dir, at.Path) })
+}
+
 // residentRound asks how the namespace sees processes that live in directories
 // which could be its root.
 type residentRound struct {
@@ -203,6 +209,9 @@ func (r *residentRound) learn(d *Diagnosis, a *inspect.Answers) {
 			continue
 		}
 		for _, p := range a.Subjects[i].Peers {
+			if !rq.mayHold(p.Host) {
+				continue // it moved, or ends: the kernel then shows "/", whoever reads
+			}
 			d.roots[rq.ns].learn(inspect.Pair{PID: p.Process.PID, Host: p.Host, Own: p.Own})
 			rq.exclude(p.Host, p.Own)
 		}
