@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"path"
 	"slices"
 	"strings"
 
@@ -111,7 +110,7 @@ func (r *rootRound) learn(d *Diagnosis, a *inspect.Answers) {
 			continue
 		}
 		for _, dir := range answer.Directories {
-			rq.left = append(rq.left, path.Join(rq.mount.Root, dir.Path))
+			rq.left = append(rq.left, lower(rq.mount.Root, dir.Path))
 			rq.inodes = append(rq.inodes, dir.Inode)
 		}
 		rq.conclude(shown.Inode)

@@ -131,3 +131,11 @@ func below(dir, path string) (string, bool) {
 	}
 	return ".", true
 }
+
+// lower is the inverse of below.
+func lower(dir, rel string) string {
+	if rel == "." {
+		return dir
+	}
+	return strings.TrimSuffix(dir, "/") + "/" + rel
+}

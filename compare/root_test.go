@@ -255,6 +255,20 @@ func TestResidents(t *testing.T) {
 	}
 }
 
+// A reader in a namespace looks through a mount that shows what lies above it:
+// its neighbours' directories begin with "..".
+func TestResidentsBesideTheReader(t *testing.T) {
+	w := newWorld(t, "freezer")
+	w.reader.CgroupNS, w.procs[0].ns, w.procs[1].ns = boxNS+1, boxNS+1, boxNS+1
+	w.procs[0].mounts[0].root = "/.."
+	w.add(boxed(70, "freezer", "/../x", "/../x", "/..", "/.."), proc{pid: 500, parent: 1, ns: boxNS + 1, at: []at{{"freezer", "/../n", ""}}})
+	w.inodes["freezer"] = map[string]uint64{"/..": 1, "/../mine": 2, "/../n": 3, "/../x": 4}
+	w.sees[boxNS] = map[int][]at{500: {{"freezer", "/../n", "/"}}}
+	if f := w.one(w.doctor(70), "process-outside-root"); f.Evidence["root_directory"] != "/../n" {
+		t.Errorf("%v", f.Evidence)
+	}
+}
+
 // Without any cgroup mount a process may lie outside its namespace's root all the
 // same: so long as its view is not known, it is looked at.
 func TestOutsideWithoutMounts(t *testing.T) {
