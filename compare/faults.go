@@ -138,7 +138,7 @@ func (d *Diagnosis) processOutsideRoot() []*Finding {
 		f.MntNS = g.task().MntNS
 		f.Evidence["not_confirmed"] = "its path leads outside the namespace's root directory"
 		f.Message = fmt.Sprintf("their cgroup is %s in their own view: they were moved out after their cgroup namespace was made, and what limits them lies where they cannot look", v.NamespacePath)
-		if v.RootDirectory != "" {
+		if v.life == Alive {
 			f.Remedy.Notes = []string{fmt.Sprintf("move them back below %s, as the reader sees it, or restart them where they are now", v.RootDirectory)}
 		} else {
 			f.Remedy.Notes = []string{"no process is left inside the namespace's root directory, so whether it still exists could not be told: restart them where they are now"}
