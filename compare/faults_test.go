@@ -236,3 +236,30 @@ func TestSettled(t *testing.T) {
 		t.Errorf("%+v", r.Findings)
 	}
 }
+
+// TestPartOfTheMounts: what of mountinfo was not read may cover what was, and may
+// be a good mount. Nothing is told of such mounts but that they are not known.
+func TestPartOfTheMounts(t *testing.T) {
+	for name, p := range map[string]proc{
+		"stale":       boxed(70, "freezer", "/a/b", "/", "/", "/../.."),
+		"foreign":     boxed(70, "freezer", "/a/b", "/", "/a/x", "/../x"),
+		"unreachable": boxed(70, "freezer", "/a/b/c", "/c", "/a/b/d", "/d"),
+		"good":        boxed(70, "freezer", "/a/b", "/", "/a/b", "/"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.partial = true
+			w := newWorld(t, "freezer").add(p)
+			w.finds("info incomplete 70")
+			c := Compare(w.reader, w.subject(inspect.SubjectQuestion{Task: w.task(w.procs[2])}), nil)
+			if c.Verdict != VerdictUnknown || c.Hierarchies[0].Mounts[0].Verdict != VerdictUnknown {
+				t.Errorf("%+v", c.Hierarchies[0])
+			}
+		})
+	}
+	// That its root was removed is another matter.
+	p := boxed(70, "freezer", "/x", "/../../x", "/", "/../..")
+	p.partial = true
+	w := newWorld(t, "freezer").add(p)
+	w.inodes["freezer"] = map[string]uint64{"/": 1, "/x": 2}
+	w.finds("error dead-root freezer 70", "info incomplete 70")
+}

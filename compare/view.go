@@ -162,8 +162,12 @@ func (s sight) mountRoot(v *HierarchyView, m *inspect.Mount, own map[int]string)
 // the worst of its visible mounts, where one that shows too much does no harm
 // beside a good one.
 func (h *HierarchyView) judge(table *inspect.MountTable) {
+	known := table != nil && table.Incomplete == ""
 	for i := range h.Mounts {
 		h.Mounts[i].Verdict = h.judgeMount(&h.Mounts[i])
+		if !known && h.life != Dead {
+			h.Mounts[i].Verdict = VerdictUnknown // what was not read may cover what was, or be a good one
+		}
 	}
 	good := h.good() != nil
 	visible := false
@@ -183,13 +187,10 @@ func (h *HierarchyView) judge(table *inspect.MountTable) {
 		}
 	}
 	switch {
-	case table == nil:
+	case !known && h.Verdict != VerdictDead:
 		h.Verdict = VerdictUnknown
 	case !visible:
 		h.Verdict = VerdictNone
-	}
-	if table != nil && table.Incomplete != "" && !h.Verdict.Worse(VerdictUnknown) {
-		h.Verdict = VerdictUnknown // what was not read may cover what was
 	}
 }
 

@@ -276,6 +276,9 @@ func (w *world) scan() *inspect.Host {
 		}
 		if t.MntNS != 0 && h.Tables[t.Table()] == nil && !p.noTable {
 			h.Tables[t.Table()] = w.table(p, false)
+			if p.partial {
+				h.Skipped = append(h.Skipped, inspect.Skipped{PID: p.pid, What: "mountinfo", Reason: "it was too long"})
+			}
 		}
 		ns := by[t.CgroupNS]
 		if ns == nil {
