@@ -123,6 +123,9 @@ func (d *Diagnosis) settle(groups []*group) {
 	for _, g := range groups {
 		g.table = g.subject.Host.Mounts
 		g.judge(d.host.Reader, d.roots[g.task().CgroupNS])
+		if g.table != nil && g.table.Incomplete == "" && slices.ContainsFunc(g.views, func(v HierarchyView) bool { return v.unclear() }) {
+			d.unseen = append(d.unseen, inspect.Skipped{PID: g.task().PID, What: "mountinfo", Reason: "its mounts changed while they were read"})
+		}
 		d.setApart(g)
 	}
 }

@@ -21,6 +21,8 @@ type Diagnosis struct {
 	roots  map[uint64]Roots
 	family family
 	facts  facts
+	// unseen is what could not be read when it was looked at again.
+	unseen []inspect.Skipped
 	// openFiles asks for a look through all open files of the host.
 	openFiles bool
 	kernel    map[int]bool // the kernel threads among those looked at

@@ -14,7 +14,7 @@ func (d *Diagnosis) staleMountRoot() []*Finding {
 		good := v.good()
 		for i := range v.Mounts {
 			m := &v.Mounts[i]
-			if !m.Visible || m.Verdict != VerdictStale || good != nil {
+			if !m.Visible || m.Verdict != VerdictStale || good != nil || v.unclear() {
 				continue
 			}
 			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
@@ -46,7 +46,7 @@ func (d *Diagnosis) container(g *group) bool {
 func (d *Diagnosis) foreignMountRoot() []*Finding {
 	found := newFaults("foreign-mount-root")
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.good() != nil {
+		if v.good() != nil || v.unclear() {
 			return
 		}
 		for i := range v.Mounts {
@@ -151,7 +151,7 @@ func (d *Diagnosis) processOutsideRoot() []*Finding {
 func (d *Diagnosis) pathNotUnderMount() []*Finding {
 	found := newFaults("path-not-under-mount")
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.Verdict != VerdictUnreachable || v.Outside() {
+		if v.Verdict != VerdictUnreachable || v.Outside() || v.unclear() {
 			return
 		}
 		var roots []string

@@ -263,3 +263,30 @@ func TestPartOfTheMounts(t *testing.T) {
 	w.inodes["freezer"] = map[string]uint64{"/": 1, "/x": 2}
 	w.finds("error dead-root freezer 70", "info incomplete 70")
 }
+
+// TestMountThatWentAway: between two readings of mountinfo one mount was taken
+// away. What was put in its place may be good, so that nothing can be said of the
+// others of its hierarchy.
+func TestMountThatWentAway(t *testing.T) {
+	const point = "/sys/fs/cgroup/freezer"
+	for name, first := range map[string]mount{
+		"stale":       {label: "freezer", point: point, root: "/", own: "/../.."},
+		"foreign":     {label: "freezer", point: point, root: "/a/x", own: "/../x"},
+		"unreachable": {label: "freezer", point: point, root: "/a/b/c", own: "/c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := boxed(70, "freezer", "/a/b", "/", "", "")
+			p.mounts = []mount{first, {label: "freezer", point: "/went", root: "/", own: "/../.."}}
+			w := newWorld(t, "freezer").add(p)
+			w.answered = func(a *inspect.Answers) {
+				for _, s := range a.Subjects {
+					s.Own.Mounts.Cgroup = s.Own.Mounts.Cgroup[:1]
+				}
+			}
+			r := w.finds("info incomplete 70")
+			if !strings.Contains(r.Findings[0].Message, "70 (mountinfo: its mounts changed while they were read)") || len(r.Skipped) != 1 {
+				t.Errorf("%s %+v", r.Findings[0].Message, r.Skipped)
+			}
+		})
+	}
+}

@@ -65,6 +65,17 @@ func (h *HierarchyView) good() *MountView {
 	return nil
 }
 
+// unclear tells whether the root of a visible mount is not known, which then may
+// be a good one.
+func (h *HierarchyView) unclear() bool {
+	for i := range h.Mounts {
+		if h.Mounts[i].Visible && h.Mounts[i].Verdict == VerdictUnknown {
+			return true
+		}
+	}
+	return false
+}
+
 // MountView is one cgroup mount that a process has, in both views. Its Root is
 // as the reader sees it.
 type MountView struct {

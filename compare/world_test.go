@@ -88,6 +88,8 @@ type world struct {
 	owners map[uint64]uint64 // of mount namespaces; default: the initial one
 	open   []inspect.OpenNamespace
 	asked  inspect.Questions // all that was asked
+	// answered changes answers before they are given; nil: they stay.
+	answered func(*inspect.Answers)
 }
 
 // newWorld is a host at rest: the reader, who is on it, and its mounts of these
@@ -381,6 +383,9 @@ func (w *world) answer(q inspect.Questions) *inspect.Answers {
 		a.OpenNamespaces = w.open
 	}
 	w.remember(q)
+	if w.answered != nil {
+		w.answered(a)
+	}
 	return a
 }
 
