@@ -98,8 +98,7 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 		case s == nil || s.Own == nil || s.Process.Task != g.task():
 			// Another one may still be read. Each time the group loses this one,
 			// so this ends.
-			g.tasks = slices.DeleteFunc(g.tasks, func(t inspect.Task) bool { return t == r.tried[i] })
-			if len(g.tasks) > 0 {
+			if d.lose(g, r.tried[i], s); len(g.tasks) > 0 {
 				lost = append(lost, g)
 			}
 		default:
@@ -112,6 +111,21 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 	if len(lost) > 0 {
 		d.rounds = append([]round{&againRound{groups: lost}}, d.rounds...)
 	}
+}
+
+// lose takes a task that could not be read in its own view out of its group. If
+// it still is where it was, that is told.
+func (d *Diagnosis) lose(g *group, t inspect.Task, s *inspect.Subject) {
+	i := slices.Index(g.tasks, t)
+	if i < 0 {
+		return
+	}
+	g.tasks = slices.Delete(g.tasks, i, i+1)
+	reason := "it could not be read again"
+	if s != nil && s.Reason != "" {
+		reason = s.Reason
+	}
+	d.unseen = append(d.unseen, inspect.Skipped{PID: t.PID, What: "own view", Reason: reason})
 }
 
 // settle judges groups by their subjects, and sets visitors apart.

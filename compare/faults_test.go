@@ -223,6 +223,26 @@ func TestAgain(t *testing.T) {
 	w.finds()
 }
 
+// Who is still there but cannot be read in its own view was not looked at.
+func TestUnreadableAgain(t *testing.T) {
+	w := newWorld(t, "freezer").add(boxed(70, "freezer", "/sub", "/", "/", "/.."), boxed(71, "freezer", "/sub/x", "/x", "/", "/.."))
+	w.answered = func(a *inspect.Answers) {
+		for i, s := range a.Subjects {
+			switch {
+			case s != nil && s.Process.PID == 70:
+				s.Own, s.Reason = nil, "setns: operation not permitted"
+			case s != nil && s.Process.PID == 71:
+				a.Subjects[i] = nil
+			}
+		}
+	}
+	f := w.one(w.finds("info incomplete 70 71"), "incomplete")
+	const want = "2 of 4 processes not looked at: 71 (own view: it could not be read again), 70 (own view: setns: operation not permitted)"
+	if f.Message != want {
+		t.Errorf("%s\nwant %s", f.Message, want)
+	}
+}
+
 // TestSettled: a mount that was stale when it was first seen, and is mended when
 // it is read again, is no fault.
 func TestSettled(t *testing.T) {
