@@ -39,13 +39,11 @@ func longest(views []HierarchyView) string {
 }
 
 // privileged are the tasks that the check on writable roots is about, one for
-// each mount namespace; and the reader, whose PID namespace is compared.
+// each group; and the reader, whose PID namespace is compared.
 func (d *Diagnosis) privileged() []inspect.Task {
 	var list []inspect.Task
-	seen := map[uint64]bool{}
 	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.writableV1() != nil {
-			seen[g.task().MntNS] = true
+		if g.writableV1() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -97,16 +95,14 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 var managerCommands = []string{"systemd", "dockerd", "containerd", "kubelet"}
 
 // managers are the tasks that the checks on managers are about: PID 1, and the
-// first process of each mount namespace whose good mounts are read-only.
+// first process of each group whose good mounts are read-only.
 func (d *Diagnosis) managers() []inspect.Task {
 	var list []inspect.Task
 	if t, ok := d.family.tasks[1]; ok && d.judged(1) {
 		list = append(list, t)
 	}
-	seen := map[uint64]bool{}
 	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.readOnlyManaged() != nil {
-			seen[g.task().MntNS] = true
+		if g.readOnlyManaged() != nil {
 			list = append(list, g.task())
 		}
 	})

@@ -94,6 +94,17 @@ func TestWritableHostHierarchy(t *testing.T) {
 	}
 }
 
+// In one mount namespace may live who shares the host's process IDs and who does
+// not; each is asked for himself.
+func TestWritableHostHierarchyOfEach(t *testing.T) {
+	shared := privileged(70)
+	shared.pidNS, shared.at[0].host = hostPID, "/docker/agent"
+	newWorld(t, "freezer").add(shared, privileged(71)).expects("writable-host-hierarchy", "warning writable-host-hierarchy freezer 71")
+	child := privileged(72)
+	child.at[0].host = "/docker/x/child"
+	newWorld(t, "freezer").add(privileged(71), child).expects("writable-host-hierarchy", "warning writable-host-hierarchy freezer 71 72")
+}
+
 func TestManagerCgroupReadonly(t *testing.T) {
 	const check = "manager-cgroup-readonly"
 	manager := func(label, command string) proc {
@@ -133,6 +144,14 @@ func TestManagerCgroupReadonly(t *testing.T) {
 			newWorld(t, c.label).add(p).expects(check, want...)
 		})
 	}
+}
+
+// The manager is not the first process that is seen of its mount namespace.
+func TestManagerCgroupReadonlyOfEach(t *testing.T) {
+	child, manager := docker(70, "unified"), docker(71, "unified")
+	child.at[0].host = "/docker/x/child"
+	manager.command, manager.first = "systemd", true
+	newWorld(t, "unified").add(child, manager).expects("manager-cgroup-readonly", "error manager-cgroup-readonly unified 71")
 }
 
 func TestSystemdRootOffset(t *testing.T) {
