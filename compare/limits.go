@@ -49,14 +49,15 @@ func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 		return nil
 	}
 	var line [][]inspect.FileQuestion
-	for at := rel; at != "."; at = path.Dir(at) {
+	for at := rel; ; at = path.Dir(at) {
 		var files []inspect.FileQuestion
 		for _, name := range l.files {
 			files = append(files, inspect.FileQuestion{MountPoint: m.MountPoint, Path: at, Name: name})
 		}
-		line = append(line, files)
+		if line = append(line, files); at == "." {
+			return line
+		}
 	}
-	return line
 }
 
 // eachLimited runs do for each limit of the groups in private cgroup namespaces
@@ -101,9 +102,9 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 			return
 		}
 		tightest, at := leaf, ""
-		for _, files := range line[1:] {
+		for i, files := range line[1:] {
 			if value, ok := d.limitOf(l, files); ok && value < tightest {
-				tightest, at = value, "/"+files[0].Path
+				tightest, at = value, ancestor(v.HostPath, i+1)
 			}
 		}
 		if at == "" {
@@ -123,6 +124,12 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 		}
 	})
 	return found.list
+}
+
+// ancestor is the directory so many levels above a path.
+func ancestor(path string, levels int) string {
+	up, names := split(path)
+	return join(up, names[:len(names)-levels])
 }
 
 func (d *Diagnosis) limitOf(l *limit, files []inspect.FileQuestion) (float64, bool) {

@@ -112,6 +112,21 @@ func TestTightestAncestor(t *testing.T) {
 	}
 }
 
+// A reader whose own mount shows a part of the hierarchy tells the paths as they
+// are called in its view, and what the mount's root grants.
+func TestAncestorOfPartialReader(t *testing.T) {
+	w := limited(t, "unified", map[string]string{"/a/ctr/memory.max": "max", "/a/memory.max": "300"})
+	w.procs[0].mounts[0].root = "/pod"
+	w.procs[2].at[0].host, w.procs[2].mounts[0].root = "/pod/a/ctr", "/pod/a/ctr"
+	if f := w.one(w.doctor(), "tighter-ancestor-limit"); f.Evidence["ancestor"] != "/pod/a" {
+		t.Errorf("%v", f.Evidence)
+	}
+	w.files["/sys/fs/cgroup/unified/memory.max"] = "200"
+	if f := w.one(w.doctor(), "tighter-ancestor-limit"); f.Evidence["ancestor"] != "/pod" || f.Evidence["ancestor_limit"] != "200 bytes" {
+		t.Errorf("%v", f.Evidence)
+	}
+}
+
 // Who sees what lies above is not told; nor is anything read for it.
 func TestLimitsOfTheHostItself(t *testing.T) {
 	w := limited(t, "unified", map[string]string{"/pod/ctr/memory.max": "max", "/pod/memory.max": "1"})
