@@ -3,7 +3,6 @@ package compare
 import (
 	"fmt"
 	"math"
-	"path"
 	"strconv"
 	"strings"
 
@@ -49,15 +48,18 @@ func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 		return nil
 	}
 	var line [][]inspect.FileQuestion
-	for at := rel; ; at = path.Dir(at) {
+	add := func(at string) {
 		var files []inspect.FileQuestion
 		for _, name := range l.files {
 			files = append(files, inspect.FileQuestion{MountPoint: m.MountPoint, Path: at, Name: name})
 		}
-		if line = append(line, files); at == "." {
-			return line
-		}
+		line = append(line, files)
 	}
+	for at := rel; at != "" && at != "."; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
+		add(at)
+	}
+	add(".")
+	return line
 }
 
 // eachLimited runs do for each limit of the groups in private cgroup namespaces

@@ -100,14 +100,14 @@ func TestTighterAncestorLimit(t *testing.T) {
 // The tightest of several, and where it is.
 func TestTightestAncestor(t *testing.T) {
 	w := limited(t, "unified", map[string]string{
-		"/a/b/ctr/memory.max": "max", "/a/b/memory.max": "400", "/a/memory.max": "300", "/a/b/cpu.max": "max 100000", "/a/b/ctr/cpu.max": "max 100000",
+		"/.a/b/..ctr/memory.max": "max", "/.a/b/memory.max": "400", "/.a/memory.max": "300", "/.a/b/cpu.max": "max 100000", "/.a/b/..ctr/cpu.max": "max 100000",
 	})
-	w.procs[2].at[0].host, w.procs[2].mounts[0].root = "/a/b/ctr", "/a/b/ctr"
+	w.procs[2].at[0].host, w.procs[2].mounts[0].root = "/.a/b/..ctr", "/.a/b/..ctr"
 	f := w.one(w.doctor(), "tighter-ancestor-limit")
-	if f.Evidence["ancestor"] != "/a" || f.Evidence["ancestor_limit"] != "300 bytes" || f.Evidence["limit"] != "no limit" || f.Evidence["host_path"] != "/a/b/ctr" {
+	if f.Evidence["ancestor"] != "/.a" || f.Evidence["ancestor_limit"] != "300 bytes" || f.Evidence["limit"] != "no limit" || f.Evidence["host_path"] != "/.a/b/..ctr" {
 		t.Errorf("%v", f.Evidence)
 	}
-	if !strings.Contains(f.Message, "memory limit says no limit, but the cgroup /a above grants 300 bytes") {
+	if !strings.Contains(f.Message, "memory limit says no limit, but the cgroup /.a above grants 300 bytes") {
 		t.Error(f.Message)
 	}
 }
@@ -124,6 +124,18 @@ func TestAncestorOfPartialReader(t *testing.T) {
 	w.files["/sys/fs/cgroup/unified/memory.max"] = "200"
 	if f := w.one(w.doctor(), "tighter-ancestor-limit"); f.Evidence["ancestor"] != "/pod" || f.Evidence["ancestor_limit"] != "200 bytes" {
 		t.Errorf("%v", f.Evidence)
+	}
+}
+
+// Paths that no kernel makes, as a recorded procfs may hold, lead to no end.
+func TestLimitsOfOddPaths(t *testing.T) {
+	for _, path := range []string{"//pod", "//", "/pod//ctr/", "/.//..", "/pod/../ctr"} {
+		w := limited(t, "unified", nil)
+		w.procs[2].at[0].host = path
+		w.expects("tighter-ancestor-limit")
+		if n := len(w.asked.Files); n > 10 {
+			t.Errorf("%q: %d files are asked for", path, n)
+		}
 	}
 }
 
