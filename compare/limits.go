@@ -138,6 +138,9 @@ func (d *Diagnosis) limitOf(l *limit, files []inspect.FileQuestion) (float64, bo
 	var texts []string
 	for _, q := range files {
 		a, ok := d.facts.files[q]
+		if a.Missing && l.label == "unified" {
+			return math.Inf(1), true // the controller is not enabled there (cgroup.subtree_control)
+		}
 		if !ok || a.Err != "" {
 			return 0, false
 		}

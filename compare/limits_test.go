@@ -76,6 +76,8 @@ func TestTighterAncestorLimit(t *testing.T) {
 		{"neither has any", "unified", map[string]string{"/pod/ctr/memory.max": "max", "/pod/memory.max": "max"}, ""},
 		{"the pod's cannot be read", "unified", map[string]string{"/pod/ctr/memory.max": "max"}, ""},
 		{"the pod's is odd", "unified", map[string]string{"/pod/ctr/memory.max": "max", "/pod/memory.max": "?"}, ""},
+		{"the controller ends at the pod", "unified", map[string]string{"/pod/memory.max": "536870912"}, "info"},
+		{"v1 has the file everywhere", "memory", map[string]string{"/pod/memory.limit_in_bytes": "1048576"}, ""},
 		{"CPU", "unified", map[string]string{"/pod/ctr/cpu.max": "max 100000", "/pod/cpu.max": "200000 100000"}, "info"},
 		{"CPU in other periods", "unified", map[string]string{"/pod/ctr/cpu.max": "50000 50000", "/pod/cpu.max": "100000 100000"}, ""},
 		{"v1 memory", "memory", map[string]string{"/pod/ctr/memory.limit_in_bytes": "9223372036854771712", "/pod/memory.limit_in_bytes": "1048576"}, "info"},
