@@ -19,7 +19,7 @@ func (d *Diagnosis) delegationNotEnforced() []*Finding {
 	private := 0
 	for _, ns := range d.host.Namespaces {
 		if ns.NS != inspect.InitialCgroupNS {
-			private += len(ns.Members)
+			private += len(pids(ns.Members))
 		}
 	}
 	for i := range d.host.Own.Cgroup {

@@ -43,6 +43,7 @@ func TestDelegationNotEnforced(t *testing.T) {
 	w := newWorld(t, "unified")
 	w.procs[0].mounts[0].super = "rw"
 	w.add(boxed(70, "unified", "/sub", "/", "/sub", "/"), boxed(71, "unified", "/sub", "/", "/sub", "/"))
+	w.add(proc{pid: 71, tid: 72, parent: 1, ns: boxNS, mnt: boxMnt, at: []at{{"unified", "/sub/t", "/t"}}}) // a thread is no process
 	if f := w.one(w.doctor(), check); f.Evidence["private_processes"] != 2 || f.Evidence["mount_point"] != usual("unified") {
 		t.Errorf("%v", f.Evidence)
 	}
