@@ -114,3 +114,22 @@ func TestVisitorIsToldWhy(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// A thread that entered a namespace, as those of agents and of Go programs do, is
+// a visitor where its process is.
+func TestVisitingThread(t *testing.T) {
+	agent := proc{pid: 400, parent: 1, at: []at{{"freezer", "/agent", ""}}}
+	for _, c := range []struct {
+		name   string
+		thread proc
+		want   []string
+	}{
+		{"into the cgroup namespace", proc{pid: 400, tid: 402, parent: 1, ns: boxNS, at: []at{{"freezer", "/agent", "/../agent"}}, mounts: hosts}, []string{"info threads-differ 400", "info visitor 400"}},
+		{"into the mounts", proc{pid: 400, tid: 402, parent: 1, mnt: boxMnt, at: []at{{"freezer", "/agent", ""}}, mounts: []mount{{label: "freezer", point: "/sys/fs/cgroup/freezer", root: "/box"}}}, []string{"info threads-differ 400", "info visitor 400"}},
+		{"and moved elsewhere", proc{pid: 400, tid: 402, parent: 1, ns: boxNS, at: []at{{"freezer", "/else", "/../else"}}, mounts: hosts}, []string{"error stale-mount-root freezer 400", "error process-outside-root freezer 400", "info threads-differ 400"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			newWorld(t, "freezer").add(shim, native, agent, c.thread).finds(c.want...)
+		})
+	}
+}
