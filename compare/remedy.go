@@ -79,6 +79,8 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 		return "no live process proves that the namespace's root directory still exists: a fresh mount might fail or show nothing, so no commands are given"
 	case !clean(m.MountPoint) || !clean(m.Parent.MountPoint):
 		return "the mount point's name has characters that are not safe to paste, so no commands are given"
+	case m.Behind != "":
+		return "the mount point lies behind a " + m.Behind + " mount, which may never answer: no commands are given"
 	case t.Root != "/":
 		return "its root directory is not that of its mount namespace, so the mount point's path would lead elsewhere: no commands are given"
 	case owner == 0 || d.readerUserNS() == 0:

@@ -142,6 +142,9 @@ var refusals = []refusal{
 		p.mounts = append([]mount{{fs: "tmpfs", point: "/sys/fs/cgroup/freezer", tags: "shared:9"}}, p.mounts...)
 	}, "the mount that it lies on cannot be named by a path", "yes"},
 	{"upon a mount out of sight", func(_ *world, p *proc) { p.rootfs = "none" }, "", "no"},
+	{"behind a file system that may never answer", func(_ *world, p *proc) {
+		p.mounts = []mount{{fs: "fuse.sshfs", point: "/far"}, {label: "freezer", point: "/far/f", root: "/", own: "/.."}}
+	}, "the mount point lies behind a fuse.sshfs mount, which may never answer", "yes"},
 	{"with a mount upon it", func(_ *world, p *proc) {
 		p.mounts = append(p.mounts, mount{fs: "tmpfs", point: "/sys/fs/cgroup/freezer/x"})
 	}, "would have to be taken away first", "yes"},
