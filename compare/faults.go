@@ -11,10 +11,12 @@ import (
 func (d *Diagnosis) staleMountRoot() []*Finding {
 	found := newFaults("stale-mount-root")
 	d.eachView(func(g *group, v *HierarchyView) {
-		good := v.good()
+		if v.excused() {
+			return
+		}
 		for i := range v.Mounts {
 			m := &v.Mounts[i]
-			if !m.Visible || m.Verdict != VerdictStale || good != nil || v.unclear() {
+			if !m.Visible || m.Verdict != VerdictStale {
 				continue
 			}
 			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
@@ -46,7 +48,7 @@ func (d *Diagnosis) container(g *group) bool {
 func (d *Diagnosis) foreignMountRoot() []*Finding {
 	found := newFaults("foreign-mount-root")
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.good() != nil || v.unclear() {
+		if v.excused() {
 			return
 		}
 		for i := range v.Mounts {

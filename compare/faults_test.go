@@ -137,6 +137,22 @@ func TestProcessOutsideRoot(t *testing.T) {
 	}
 }
 
+// A process that was moved out is found through no mount. That is one fault: a
+// wider mount beside the one that shows the namespace's root is none.
+func TestProcessOutsideRootIsToldOnce(t *testing.T) {
+	for name, wide := range map[string]mount{
+		"a wider mount":          {label: "freezer", point: "/host", root: "/", own: "/.."},
+		"one of where it is now": {label: "freezer", point: "/host", root: "/else", own: "/../else"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inside := boxed(70, "freezer", "/box", "/", "/box", "/")
+			inside.mounts = append(inside.mounts, wide)
+			moved := proc{pid: 71, parent: 70, ns: boxNS, mnt: boxMnt, at: []at{{"freezer", "/else/x", "/../else/x"}}}
+			newWorld(t, "freezer").add(inside, moved).finds("error process-outside-root freezer 71", "info extra-mount-outside-root freezer 70")
+		})
+	}
+}
+
 // Nobody is left inside, and whether the root directory still exists is not to
 // be found out: the reader's mount does not show where it must be.
 func TestProcessOutsideRootOfUnknownLife(t *testing.T) {

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -74,6 +75,15 @@ func (h *HierarchyView) unclear() bool {
 		}
 	}
 	return false
+}
+
+// excused tells whether a mount that shows too much is no fault by itself: it
+// lies beside a good one, or one that may be; or beside one that shows the
+// namespace's root, and that the process lies outside of that is the fault.
+func (h *HierarchyView) excused() bool {
+	return h.good() != nil || h.unclear() || h.Outside() && slices.ContainsFunc(h.Mounts, func(m MountView) bool {
+		return m.Visible && m.NamespaceRoot == "/"
+	})
 }
 
 // MountView is one cgroup mount that a process has, in both views. Its Root is
