@@ -143,6 +143,15 @@ func TestDuplicateHierarchyMount(t *testing.T) {
 	if f := w.one(w.doctor(), "duplicate-hierarchy-mount"); !strings.HasPrefix(f.Message, "freezer is mounted 3 times (first /m0, last /m2)") {
 		t.Error(f.Message)
 	}
+	// Of several hierarchies the one with the most mounts is named.
+	leak := many(33)
+	leak.at = append(leak.at, at{"memory", "/x", ""})
+	leak.mounts = append(leak.mounts, mount{label: "memory", point: "/a", root: "/"}, mount{label: "memory", point: "/b", root: "/"})
+	w = newWorld(t, "memory", "freezer").add(leak)
+	f := w.one(w.finds("warning duplicate-hierarchy-mount 70"), "duplicate-hierarchy-mount")
+	if !strings.HasPrefix(f.Message, "freezer is mounted 33 times") || len(f.Evidence["mount_points"].([]string)) != 33 || !slices.Equal(f.noted("hierarchies"), []string{"memory", "freezer"}) {
+		t.Errorf("%s %v", f.Message, f.Evidence)
+	}
 	// One upon the other is one place; so is one out of which the process is.
 	stacked := many(1)
 	stacked.mounts = append(stacked.mounts, stacked.mounts[0], mount{label: "freezer", point: "/n", root: "/x/y"})
