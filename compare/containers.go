@@ -101,7 +101,7 @@ func (d *Diagnosis) managers() []inspect.Task {
 	if t, ok := d.family.tasks[1]; ok && d.judged(1) {
 		list = append(list, t)
 	}
-	d.eachPlace(func(g *group) {
+	d.eachKnown(func(g *group) {
 		if g.readOnlyManaged() != nil {
 			list = append(list, g.task())
 		}
@@ -127,7 +127,7 @@ func (g *group) readOnlyManaged() *HierarchyView {
 // managerCgroupReadonly finds managers that cannot make cgroups.
 func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 	found := newFaults("manager-cgroup-readonly")
-	d.eachPlace(func(g *group) {
+	d.eachKnown(func(g *group) {
 		v := g.readOnlyManaged()
 		p := d.facts.processes[g.task().PID]
 		if v == nil || p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {

@@ -154,6 +154,17 @@ func TestManagerCgroupReadonlyOfEach(t *testing.T) {
 	newWorld(t, "unified").add(child, manager).expects("manager-cgroup-readonly", "error manager-cgroup-readonly unified 71")
 }
 
+// A reader inside the container sees what the manager does.
+func TestManagerCgroupReadonlyFromInside(t *testing.T) {
+	w := newWorld(t, "unified")
+	w.reader.CgroupNS = boxNS
+	for _, p := range w.procs {
+		p.ns, p.mnt, p.pidNS = boxNS, boxMnt, boxPID
+	}
+	w.procs[0].command, w.procs[0].first, w.procs[0].mounts[0].options = "systemd", true, "ro"
+	w.expects("manager-cgroup-readonly", "error manager-cgroup-readonly unified 1")
+}
+
 func TestSystemdRootOffset(t *testing.T) {
 	const check = "systemd-root-offset"
 	for _, c := range []struct {
