@@ -125,6 +125,7 @@ type refusal struct {
 var refusals = []refusal{
 	{"a container", func(_ *world, p *proc) { p.rootfs = "0:42 /" }, "its root file system is not the reader's", "no"},
 	{"another directory of the same file system", func(_ *world, p *proc) { p.rootfs = "8:1 /srv/root" }, "its root file system is not the reader's", "no"},
+	{"a reader whose own root is no mount", func(w *world, _ *proc) { w.procs[0].rootfs, w.procs[1].rootfs = "none", "none" }, "whether its root file system is the reader's could not be found out", "?"},
 	{"the host's mount namespace", func(_ *world, p *proc) { p.mnt = hostMnt }, "it shares the host's mount namespace", "no"},
 	{"others use its mount namespace", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, at: []at{{"freezer", "/x", ""}}})
