@@ -58,6 +58,17 @@ func TestNoVisitorWithoutHost(t *testing.T) {
 	w.finds("error dead-root freezer 300")
 }
 
+// Who made a mount namespace is no visitor in it: of those who live there the
+// others are its children.
+func TestMakerOfMounts(t *testing.T) {
+	bound := []mount{{label: "freezer", point: "/sys/fs/cgroup/freezer", root: "/box"}}
+	maker := proc{pid: 300, parent: 200, mnt: boxMnt, at: []at{{"freezer", "/user", ""}}, mounts: bound}
+	child := proc{pid: 301, parent: 300, mnt: boxMnt, at: []at{{"freezer", "/box/x", ""}}}
+	newWorld(t, "freezer").add(shell, maker, child).finds("error path-not-under-mount freezer 300")
+	child.parent = 60
+	newWorld(t, "freezer").add(shim, shell, maker, child).finds("info visitor 300")
+}
+
 // TestVisitorInSomeHierarchies: it has to be where its ancestor is in each of
 // those in which it lies outside.
 func TestVisitorInSomeHierarchies(t *testing.T) {
