@@ -75,6 +75,9 @@ func TestWritableHostHierarchy(t *testing.T) {
 		{"only a part of it", func(_ *world, p *proc) { p.mounts[0].root = "/docker" }, nil},
 		{"covered", func(_ *world, p *proc) { p.mounts = append(p.mounts, mount{fs: "tmpfs", point: "/sys"}) }, nil},
 		{"the host's process IDs", func(_ *world, p *proc) { p.pidNS = hostPID }, nil},
+		{"process IDs of which nothing is known", func(_ *world, p *proc) { p.pidNS = 0 }, nil},
+		{"a reader of whose nothing is known", func(w *world, _ *proc) { w.procs[1].pidNS = 0 }, nil},
+		{"one that has ended", func(_ *world, p *proc) { p.ended = true }, nil},
 		{"the host's mounts", func(_ *world, p *proc) { p.mnt, p.mounts = hostMnt, nil }, nil},
 		{"a service with mounts of its own", func(_ *world, p *proc) { p.pidNS, p.rootfs = hostPID, "8:1 /" }, nil},
 		{"a reader who does not see the host", func(w *world, p *proc) { w.reader.CgroupNS, w.procs[0].ns, w.procs[1].ns = boxNS+1, boxNS+1, boxNS+1 }, nil},
@@ -126,6 +129,7 @@ func TestManagerCgroupReadonly(t *testing.T) {
 		{"containerd, with the superblock read-only", "unified", func(p *proc) {
 			p.command, p.mounts[0].options, p.mounts[0].super = "containerd", "rw", "ro"
 		}, true},
+		{"one that has ended", "unified", func(p *proc) { p.ended = true }, false},
 		{"no manager", "unified", func(p *proc) { p.command = "java" }, false},
 		{"a process of that name that is not the first", "unified", func(p *proc) { p.first = false }, false},
 		{"a mount that can be written", "unified", func(p *proc) { p.mounts[0].options = "rw" }, false},

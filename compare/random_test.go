@@ -96,6 +96,9 @@ func (d *drawn) furnish() {
 // list is what the kernel answers: whether the process is in the directory that
 // a walk from the mount leads to.
 func (d *drawn) list(p inspect.Probe) inspect.ProbeAnswer {
+	if inspect.Outside("/" + p.Path) {
+		d.t.Fatalf("%v: it is asked for %s below a mount", d, p.Path)
+	}
 	var index int
 	if _, err := fmt.Sscanf(p.Mount.MountPoint, "/m%d", &index); err != nil {
 		d.t.Fatal(err)

@@ -211,4 +211,23 @@ func TestSummarize(t *testing.T) {
 	if first := Summarize(h, h.Namespaces[0], Hierarchies(h), w.process(w.procs[0]), nil); !first.Initial || first.Roots[0].Path != "/" {
 		t.Errorf("%+v", first)
 	}
+	// Of a namespace that could not be entered a mount may tell what is likely.
+	w = newWorld(t, "freezer").add(boxed(70, "freezer", "/docker/x", "", "/docker/x", ""))
+	w.refused[boxNS] = "setns: operation not permitted"
+	h = w.scan()
+	seen := w.subject(inspect.SubjectQuestion{Task: w.task(w.procs[2])})
+	for _, subject := range []*inspect.Subject{seen, nil} {
+		s = Summarize(h, h.Namespaces[1], Hierarchies(h), w.process(w.procs[2]), subject)
+		want := Root{Hierarchy: s.Roots[0].Hierarchy, Known: Unknown}
+		if subject != nil {
+			want.Path, want.Known = "/docker/x", Likely
+		}
+		if s.Roots[0] != want || s.Reason != "setns: operation not permitted" {
+			t.Errorf("%+v", s)
+		}
+	}
+	seen.Host.Mounts = nil
+	if s = Summarize(h, h.Namespaces[1], Hierarchies(h), w.process(w.procs[2]), seen); s.Roots[0].Known != Unknown {
+		t.Errorf("without mountinfo: %+v", s)
+	}
 }
