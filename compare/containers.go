@@ -39,13 +39,11 @@ func longest(views []HierarchyView) string {
 }
 
 // privileged are the tasks that the check on writable roots is about, one for
-// each mount namespace; and the reader, whose PID namespace is compared.
+// each group; and the reader, whose PID namespace is compared.
 func (d *Diagnosis) privileged() []inspect.Task {
 	var list []inspect.Task
-	seen := map[uint64]bool{}
 	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.writableV1() != nil {
-			seen[g.task().MntNS] = true
+		if g.writableV1() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -97,13 +95,11 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 var managerCommands = []string{"systemd", "dockerd", "containerd", "kubelet"}
 
 // managers are the tasks that the check on managers is about: the first process
-// of each mount namespace whose good mounts are read-only.
+// of each group whose good mounts are read-only.
 func (d *Diagnosis) managers() []inspect.Task {
 	var list []inspect.Task
-	seen := map[uint64]bool{}
-	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.readOnlyManaged() != nil {
-			seen[g.task().MntNS] = true
+	d.eachKnown(func(g *group) {
+		if g.readOnlyManaged() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -128,7 +124,7 @@ func (g *group) readOnlyManaged() *HierarchyView {
 // managerCgroupReadonly finds managers that cannot make cgroups.
 func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 	found := newFaults()
-	d.eachPlace(func(g *group) {
+	d.eachKnown(func(g *group) {
 		v := g.readOnlyManaged()
 		p := d.facts.processes[g.task().PID]
 		if v == nil || p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {

@@ -23,6 +23,8 @@ type Diagnosis struct {
 	roots  map[uint64]Roots
 	family family
 	facts  facts
+	// unseen is what could not be read when it was looked at again.
+	unseen []inspect.Skipped
 	// openFiles asks for a look through all open files of the host.
 	openFiles bool
 	// shared are the tasks of each mount namespace, once somebody asks.

@@ -96,15 +96,24 @@ func (d *Diagnosis) hostMount(label, path string) (m *inspect.Mount, rel string,
 	return nil, "", false
 }
 
-// eachPlace runs do once for each group that lives in a mount namespace of its
-// own, seen from the reader's, whose views are known.
-func (d *Diagnosis) eachPlace(do func(*group)) {
-	host := d.family.tasks[d.host.Reader.PID].MntNS
+// eachKnown runs do once for each group whose views and mounts are known.
+func (d *Diagnosis) eachKnown(do func(*group)) {
 	for _, g := range d.groups {
-		if len(g.tasks) > 0 && g.table != nil && g.known() && g.task().MntNS != 0 && g.task().MntNS != host {
+		if len(g.tasks) > 0 && g.table != nil && g.known() && g.task().MntNS != 0 {
 			do(g)
 		}
 	}
+}
+
+// eachPlace does so for those that live in a mount namespace of their own, seen
+// from the reader's.
+func (d *Diagnosis) eachPlace(do func(*group)) {
+	host := d.family.tasks[d.host.Reader.PID].MntNS
+	d.eachKnown(func(g *group) {
+		if g.task().MntNS != host {
+			do(g)
+		}
+	})
 }
 
 // placeKey is one fault for a mount namespace, whatever the hierarchies.

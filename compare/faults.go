@@ -11,10 +11,12 @@ import (
 func (d *Diagnosis) staleMountRoot() []*Finding {
 	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		good := v.good()
+		if v.excused() {
+			return
+		}
 		for i := range v.Mounts {
 			m := &v.Mounts[i]
-			if !m.Visible || m.Verdict != VerdictStale || good != nil {
+			if !m.Visible || m.Verdict != VerdictStale {
 				continue
 			}
 			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
@@ -47,7 +49,7 @@ func (d *Diagnosis) container(g *group) bool {
 func (d *Diagnosis) foreignMountRoot() []*Finding {
 	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.good() != nil {
+		if v.excused() {
 			return
 		}
 		for i := range v.Mounts {
@@ -148,7 +150,7 @@ func wayBack(v *HierarchyView) string {
 	switch {
 	case v.life == Dead:
 		return "the namespace's root directory was removed, so there is no way back: restart them where they are now"
-	case v.RootDirectory == "":
+	case v.life != Alive:
 		return "no process is left inside the namespace's root directory, so whether it still exists could not be told: restart them where they are now"
 	}
 	return fmt.Sprintf("move them back below %s, as the reader sees it, or restart them where they are now", v.RootDirectory)
@@ -159,7 +161,7 @@ func wayBack(v *HierarchyView) string {
 func (d *Diagnosis) pathNotUnderMount() []*Finding {
 	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.Verdict != VerdictUnreachable || v.Outside() && d.tells("process-outside-root") {
+		if v.Verdict != VerdictUnreachable || v.Outside() && d.tells("process-outside-root") || v.unclear() {
 			return
 		}
 		var roots []string

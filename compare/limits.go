@@ -3,7 +3,6 @@ package compare
 import (
 	"fmt"
 	"math"
-	"path"
 	"strconv"
 	"strings"
 
@@ -49,13 +48,17 @@ func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 		return nil
 	}
 	var line [][]inspect.FileQuestion
-	for at := rel; at != "."; at = path.Dir(at) {
+	add := func(at string) {
 		var files []inspect.FileQuestion
 		for _, name := range l.files {
 			files = append(files, inspect.FileQuestion{MountPoint: m.MountPoint, Path: at, Name: name})
 		}
 		line = append(line, files)
 	}
+	for at := rel; at != "" && at != "."; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
+		add(at)
+	}
+	add(".")
 	return line
 }
 
@@ -111,9 +114,9 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 			return
 		}
 		tightest, at := leaf, ""
-		for _, files := range line[1:] {
+		for i, files := range line[1:] {
 			if value, ok := d.limitOf(l, files); ok && value < tightest {
-				tightest, at = value, "/"+files[0].Path
+				tightest, at = value, ancestor(v.HostPath, i+1)
 			}
 		}
 		if at == "" {
@@ -136,10 +139,19 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 	return found.list
 }
 
+// ancestor is the directory so many levels above a path.
+func ancestor(path string, levels int) string {
+	up, names := split(path)
+	return join(up, names[:len(names)-levels])
+}
+
 func (d *Diagnosis) limitOf(l *limit, files []inspect.FileQuestion) (float64, bool) {
 	var texts []string
 	for _, q := range files {
 		a, ok := d.facts.files[q]
+		if a.Missing && l.label == "unified" {
+			return math.Inf(1), true // the controller is not enabled there (cgroup.subtree_control)
+		}
 		if !ok || a.Err != "" {
 			return 0, false
 		}

@@ -143,7 +143,7 @@ func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
 			}
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
-			if isNew {
+			if isNew || len(points) > len(f.noted("mount_points")) {
 				f.Evidence["mount_points"] = points
 				f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s): tools take the first or the last, so what one of them sees another may not", v.Hierarchy.Label, len(points), points[0], points[len(points)-1])
 			}

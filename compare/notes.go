@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -119,7 +120,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 // a namespace that could not be entered were all missed.
 func (d *Diagnosis) missed() []inspect.Skipped {
 	var list []inspect.Skipped
-	for _, s := range d.host.Skipped {
+	for _, s := range d.skipped() {
 		if s.What != "cgroup namespace" && d.judged(s.PID) {
 			list = append(list, s)
 		}
@@ -136,6 +137,9 @@ func (d *Diagnosis) missed() []inspect.Skipped {
 	}
 	return list
 }
+
+// skipped is what could not be read, first and later.
+func (d *Diagnosis) skipped() []inspect.Skipped { return slices.Concat(d.host.Skipped, d.unseen) }
 
 func (d *Diagnosis) judged(pid int) bool { return d.only == nil || d.only[pid] }
 

@@ -113,7 +113,7 @@ func (d *Diagnosis) remedies() {
 // Report concludes.
 func (d *Diagnosis) Report() *Report {
 	r := &Report{
-		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.host.Skipped,
+		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.skipped(),
 		Findings: []Finding{}, Coverage: d.coverage(),
 	}
 	count := map[string]int{}

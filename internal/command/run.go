@@ -56,7 +56,7 @@ func Run(ctx context.Context, p Process) int {
 		switch {
 		case errors.As(err, &hinted):
 			r.hint(hinted.hint)
-		case errors.Is(err, inspect.ErrHidden), errors.Is(err, os.ErrPermission):
+		case errors.Is(err, inspect.ErrHidden), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 			r.hint("root may see it")
 		}
 		return statusFailed
