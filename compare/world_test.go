@@ -345,16 +345,13 @@ func (w *world) subject(q inspect.SubjectQuestion) *inspect.Subject {
 
 // answer answers what a diagnosis asks.
 func (w *world) answer(q inspect.Questions) *inspect.Answers {
-	a := &inspect.Answers{Parents: map[int]int{}, Kernel: map[int]bool{}}
+	a := &inspect.Answers{Kin: map[int]inspect.Kin{}}
 	for _, s := range q.Subjects {
 		a.Subjects = append(a.Subjects, w.subject(s))
 	}
-	for _, pid := range q.Parents {
+	for _, pid := range q.Kin {
 		for p := w.find(pid, pid); p != nil; p = w.find(p.parent, p.parent) {
-			a.Parents[p.pid] = p.parent
-			if p.kernel {
-				a.Kernel[p.pid] = true
-			}
+			a.Kin[p.pid] = inspect.Kin{Parent: p.parent, Started: uint64(p.pid), Kernel: p.kernel, PIDNS: p.pidNS}
 		}
 	}
 	for _, d := range q.Directories {
