@@ -135,9 +135,6 @@ func TestLikely(t *testing.T) {
 			if h.RootDirectory != c.want || h.Verdict != VerdictUnknown || view.Verdict != VerdictUnknown || (h.Known == Likely) != (c.want != "") {
 				t.Errorf("%+v", h)
 			}
-			if len(view.Hierarchies) != 1 {
-				t.Errorf("%d hierarchies", len(view.Hierarchies))
-			}
 			if likely := strings.TrimPrefix(c.path, c.want); c.want != "" && h.NamespacePath != or(likely, "/") {
 				t.Errorf("namespace path %q", h.NamespacePath)
 			}
