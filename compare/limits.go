@@ -62,11 +62,11 @@ func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 	return line
 }
 
-// eachLimited runs do for each limit of the groups in private cgroup namespaces
-// or containers: they are who cannot see what lies above.
+// eachLimited runs do for each limit of the confined groups that has others
+// above it.
 func (d *Diagnosis) eachLimited(do func(*group, *HierarchyView, *limit, [][]inspect.FileQuestion)) {
 	for _, g := range d.groups {
-		if len(g.tasks) == 0 || g.task().CgroupNS == d.host.Reader.CgroupNS && !d.container(g) {
+		if len(g.tasks) == 0 || !d.confined(g) {
 			continue
 		}
 		for i := range g.views {
@@ -82,8 +82,17 @@ func (d *Diagnosis) eachLimited(do func(*group, *HierarchyView, *limit, [][]insp
 	}
 }
 
+// confined tells whether a group cannot see what lies above it: it lives in a
+// cgroup namespace other than the reader's, or in a container.
+func (d *Diagnosis) confined(g *group) bool {
+	return g.task().CgroupNS != d.host.Reader.CgroupNS || d.container(g)
+}
+
 // limitFiles are the files that the check on ancestors' limits reads.
 func (d *Diagnosis) limitFiles() []inspect.FileQuestion {
+	if !d.tells("tighter-ancestor-limit") {
+		return nil
+	}
 	var list []inspect.FileQuestion
 	d.eachLimited(func(_ *group, _ *HierarchyView, _ *limit, line [][]inspect.FileQuestion) {
 		for _, files := range line {
@@ -95,9 +104,10 @@ func (d *Diagnosis) limitFiles() []inspect.FileQuestion {
 
 // tighterAncestorLimit finds processes whose cgroup says more than an ancestor
 // grants. It is a note where the cgroup sets no limit at all, and a warning
-// where it promises one that it cannot keep.
+// where it promises one that it cannot keep. The cgroups below one ancestor that
+// say the same are told together.
 func (d *Diagnosis) tighterAncestorLimit() []*Finding {
-	found := newFaults("tighter-ancestor-limit")
+	found := newFaults()
 	d.eachLimited(func(g *group, v *HierarchyView, l *limit, line [][]inspect.FileQuestion) {
 		leaf, ok := d.limitOf(l, line[0])
 		if !ok {
@@ -112,7 +122,8 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 		if at == "" {
 			return
 		}
-		f, isNew := found.at(faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, hierarchy: l.name + v.HostPath}, g, g.tasks)
+		k := faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, hierarchy: l.name + " " + l.unit(leaf) + " " + at}
+		f, isNew := found.at(k, g, g.tasks)
 		if !isNew {
 			return
 		}

@@ -136,7 +136,7 @@ func (d *drawn) faults(dead bool) []string {
 		case good:
 		case m != d.root && m.holds(d.root):
 			add("stale-mount-root")
-		case !d.root.holds(m):
+		case !d.root.holds(m) && !m.holds(d.process):
 			add("foreign-mount-root")
 		}
 	}

@@ -6,6 +6,8 @@ import "nsinspect/inspect"
 type family struct {
 	parents map[int]int
 	tasks   map[int]inspect.Task // the leaders, by PID
+	kernel  map[int]bool         // the kernel threads among those looked at
+	reader  int                  // the reader's PID
 }
 
 // ancestor returns the nearest ancestor for which is holds.
@@ -36,7 +38,7 @@ func (f family) origin(t inspect.Task, is func(inspect.Task) bool) (inspect.Task
 // the first of its PID namespace: it was put there from another one.
 func (f family) fromOutside(pid int) bool {
 	parent, ok := f.parents[pid]
-	return ok && parent == 0 && pid > 2 // 2 is kthreadd
+	return ok && parent == 0 && pid != 1 && !f.kernel[pid]
 }
 
 // descends tells whether pid is a descendant of ancestor.
@@ -49,7 +51,7 @@ func (f family) descends(pid, ancestor int) bool {
 // namespace from elsewhere (nsenter, a debug shell): it still is where its
 // nearest ancestor in another cgroup namespace is, nobody between the two lives
 // inside, and the namespace has members of its own, inside, that are not its
-// children.
+// children. Of the reader the last is not asked: it may not be let see them.
 func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []inspect.Task, inside func(inspect.Task) bool) bool {
 	if !f.fromOutside(t.PID) {
 		a, ok := f.origin(t, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS || inside(a) })
@@ -63,7 +65,7 @@ func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []i
 			}
 		}
 	}
-	native := false
+	native := t.PID == f.reader
 	for _, m := range members {
 		if !inside(m) {
 			continue

@@ -96,7 +96,7 @@ type world struct {
 // hierarchies.
 func newWorld(t *testing.T, labels ...string) *world {
 	w := &world{
-		t: t, reader: inspect.Reader{PID: readerPID, CgroupNS: initNS, CanEnter: true, SamePIDs: true},
+		t: t, reader: inspect.Reader{PID: readerPID, CgroupNS: initNS, CanEnter: true, SamePIDs: true, WholeHost: true},
 		texts: map[string]*inspect.Cgroups{}, refused: map[uint64]string{}, sees: map[uint64]map[int][]at{},
 		inodes: map[string]map[string]uint64{}, files: map[string]string{}, owners: map[uint64]uint64{},
 	}
