@@ -126,7 +126,18 @@ func TestVisitorFromInside(t *testing.T) {
 func TestVisitorIsToldWhy(t *testing.T) {
 	w := newWorld(t, "freezer").add(shim, native, shell, proc{pid: 300, parent: 200, ns: boxNS, mnt: boxMnt, at: []at{{"freezer", "/user", "/../user"}}})
 	f := w.one(w.doctor(), "visitor")
-	if f.Evidence["host_path"] != "/user" || !strings.Contains(f.Message, "its cgroup lies outside by design") || f.CgroupNS != boxNS || f.MntNS != boxMnt {
+	if f.Evidence["host_path"] != "/user" || !strings.Contains(f.Message, "its cgroup lies outside by design") || f.CgroupNS != boxNS || f.MntNS != boxMnt || f.Command != "sleep" {
+		t.Errorf("%+v", f)
+	}
+	// In the mounts only: they show it in one hierarchy, twice, and not in another.
+	two := native
+	two.at = append([]at{{"memory", "/", "/"}}, native.at...)
+	two.mounts = append([]mount{{label: "memory", point: "/m1", root: "/"}, {label: "memory", point: "/m2", root: "/"}}, fresh...)
+	outer := shell
+	outer.at = append([]at{{"memory", "/", ""}}, shell.at...)
+	w = newWorld(t, "memory", "freezer").add(shim, two, outer, proc{pid: 300, parent: 200, mnt: boxMnt, at: outer.at, mounts: two.mounts})
+	f = w.one(w.finds("info duplicate-hierarchy-mount 70", "info visitor 300"), "visitor")
+	if f.Evidence["host_path"] != "/user" || !strings.Contains(f.Message, "its cgroup and its mounts do not belong together by design") {
 		t.Errorf("%+v", f)
 	}
 }

@@ -501,4 +501,9 @@ func TestWorldAtRest(t *testing.T) {
 	if r.Layout != "hybrid" || r.Coverage != (Coverage{Processes: 2, Namespaces: 1, Entered: 1}) {
 		t.Errorf("layout %s, coverage %+v", r.Layout, r.Coverage)
 	}
+	// Nor is anything read again of who is well.
+	w.add(boxed(70, "freezer", "/box", "/", "/box", "/"))
+	if w.finds(); len(w.asked.Subjects)+len(w.asked.Probes)+len(w.asked.Directories) > 0 {
+		t.Errorf("%+v", w.asked)
+	}
 }
