@@ -87,6 +87,28 @@ func TestLiveVisitor(t *testing.T) {
 	}
 }
 
+// A visitor whose parent has ended is init's child, and still a visitor: with the
+// host's mounts it cannot have been born in the namespace.
+func TestLiveOrphanedVisitor(t *testing.T) {
+	needs(t, "freezer")
+	host, box, elsewhere := lt.NewHost(t), lt.NewCgroup(t, "freezer"), lt.NewCgroup(t, "freezer")
+	native := boxed(t, host, box)
+	freshAll(t, native)
+	launcher := host.Fork().Join(elsewhere)
+	out := launcher.Do("nsenter -t %d -C sleep 10000 </dev/null >/dev/null 2>&1 & echo $!", native.PID)
+	visitor, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lt.Kill(visitor) })
+	lt.Descendant(t, visitor, "sleep")
+	launcher.End()
+	if stat := lt.ReadFile(t, fmt.Sprintf("/proc/%d/stat", visitor)); !strings.Contains(stat, ") S 1 ") {
+		lt.Cannot(t, "init does not take orphans in here: %s", stat)
+	}
+	visits(t, native.PID, visitor)
+}
+
 // visits holds that a visitor is told as one at most, and compared exactly.
 func visits(t *testing.T, native, visitor int) {
 	t.Helper()
@@ -297,6 +319,37 @@ func freshMountsAt(t *testing.T, s *lt.Shell) {
 		fresh(s, label, point)
 		if root := lt.InView(t, s.PID, s.PID).RootAt(t, point); root != "/" {
 			t.Fatalf("the fresh mount of %s has the root %s", label, root)
+		}
+	}
+}
+
+// A procfs that hides processes is no host without processes.
+func TestLiveHiddenProcesses(t *testing.T) {
+	lt.Need(t, lt.Programs("setpriv"))
+	host := lt.NewHost(t)
+	other := strconv.Itoa(host.Sleep())
+	dir := t.TempDir()
+	binary := lt.CopyBinary(t, dir)
+	host.Do("chmod 755 %s/.. %s && mount -t tmpfs tmpfs /mnt", dir, dir)
+	for _, option := range []string{"hidepid=2", "hidepid=4"} {
+		host.Do("mkdir /mnt/%[1]s && mount -t proc -o %[1]s proc /mnt/%[1]s", option)
+		asUser := func(args ...string) lt.Result {
+			return host.Execute(append([]string{"setpriv", "--reuid", unprivileged, "--regid", unprivileged, "--clear-groups", "--", binary, "--proc", "/mnt/" + option}, args...)...)
+		}
+		d := doctorBy(t, asUser("doctor", "-J"))
+		if list := d.of("incomplete", ""); len(list) != 1 || !strings.Contains(list[0].Message, "hidepid") || !strings.Contains(list[0].Message, "root would see at least ") || d.Coverage.Skipped != 1 {
+			t.Errorf("%s: %s", option, dump(d))
+		}
+		if text := asUser("doctor"); !strings.HasPrefix(text.Stdout, "nothing wrong found, but other users' processes are hidden\n") {
+			t.Errorf("%s: what was not seen is called healthy:\n%s", option, text.Stdout)
+		}
+		for _, command := range []string{"show", "compare", "doctor"} {
+			if r := asUser(command, other); r.Status != 2 || r.Stdout != "" || !strings.Contains(r.Stderr, "hidepid") || !strings.Contains(r.Stderr, "hint: root may see it") {
+				t.Errorf("%s: %s: exit status %d: %s%s", option, command, r.Status, r.Stderr, r.Stdout)
+			}
+		}
+		if r := asUser("compare", "self"); r.Status != 0 || !strings.Contains(r.Stderr, "compared with no other process: ") || r.Stdout == "" {
+			t.Errorf("%s: compare self: exit status %d: %s%s", option, r.Status, r.Stderr, r.Stdout)
 		}
 	}
 }

@@ -90,19 +90,19 @@ func (r *recorded) add(p recordedProcess, options string) {
 	r.file(at+"status", fmt.Sprintf("Name:\t%s\nTgid:\t%d\nNSpid:\t%s\nUid:\t0\t0\t0\t0\n", p.comm, p.pid, numbers))
 	if p.ns == 0 {
 		if p.pid == 1 {
-			r.file(at+"mountinfo", mounts("8:1", "/", options))
+			r.file(at+"mountinfo", mounts("8:1", "/", "rw", options))
 		}
 		return
 	}
-	r.file(at+"mountinfo", mounts(fmt.Sprintf("0:%d", p.pid), p.root, options))
+	r.file(at+"mountinfo", mounts(fmt.Sprintf("0:%d", p.pid), p.root, "ro", options))
 	view := fmt.Sprintf("views/%d/%d/", cgroupNS, p.pid)
 	r.file(view+"cgroup", "0::"+path.Clean("/"+strings.TrimPrefix(p.cgroup, p.root))+"\n")
-	r.file(view+"mountinfo", mounts(fmt.Sprintf("0:%d", p.pid), "/", options))
+	r.file(view+"mountinfo", mounts(fmt.Sprintf("0:%d", p.pid), "/", "ro", options))
 }
 
 // mounts are a root file system and cgroup2 in it.
-func mounts(device, root, options string) string {
-	return fmt.Sprintf("23 1 %s / / rw - ext4 /dev/root rw\n30 23 0:26 %s /sys/fs/cgroup ro,nosuid - cgroup2 cgroup2 %s\n", device, root, options)
+func mounts(device, root, flags, options string) string {
+	return fmt.Sprintf("23 1 %s / / rw - ext4 /dev/root rw\n30 23 0:26 %s /sys/fs/cgroup %s,nosuid - cgroup2 cgroup2 %s\n", device, root, flags, options)
 }
 
 // cgroupFile has a cgroup's file say a text; one that says nothing is missing.

@@ -12,7 +12,7 @@ import (
 // namespace. A root file system of its own alone makes none: a snap, a chroot or
 // a service may have one.
 func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
-	found := newFaults("host-cgroupns-in-container")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		path := g.runtimePath(1, 2)
 		if !d.exposed(g) || !d.ownPIDs(g) && path == "" {
@@ -88,7 +88,7 @@ func (g *group) writableV1() []*HierarchyView {
 // nobody is the host's root. Where it is since the hierarchy is unscoped, that
 // is told.
 func (d *Diagnosis) writableHostHierarchy() []*Finding {
-	found := newFaults("writable-host-hierarchy")
+	found := newFaults()
 	if !d.host.Reader.Initial() {
 		return nil
 	}
@@ -99,7 +99,7 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 		}
 		unscoped := d.unscoped(g)
 		for _, v := range g.writableV1() {
-			if slices.Contains(unscoped, v) {
+			if slices.Contains(unscoped, v) && d.tells("controller-unscoped") {
 				continue
 			}
 			f, isNew := found.at(placeKey(g), g, g.tasks)
@@ -120,14 +120,11 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 // managerCommands are the programs that manage cgroups of their own.
 var managerCommands = []string{"systemd", "dockerd", "containerd", "kubelet"}
 
-// managers are the tasks that the checks on managers are about: PID 1, and the
-// first process of each group that has a read-only mount.
+// managers are the tasks that the check on managers is about: the first process
+// of each group that has a read-only mount.
 func (d *Diagnosis) managers() []inspect.Task {
 	var list []inspect.Task
-	if t, ok := d.family.tasks[1]; ok && d.judged(1) {
-		list = append(list, t)
-	}
-	d.eachPlace(func(g *group) {
+	d.eachKnown(func(g *group) {
 		if g.readOnly(func(*inspect.Hierarchy) bool { return true }) != nil {
 			list = append(list, g.task())
 		}
@@ -162,8 +159,8 @@ func (g *group) readOnly(of func(*inspect.Hierarchy) bool) *HierarchyView {
 
 // managerCgroupReadonly finds managers that cannot make cgroups.
 func (d *Diagnosis) managerCgroupReadonly() []*Finding {
-	found := newFaults("manager-cgroup-readonly")
-	d.eachPlace(func(g *group) {
+	found := newFaults()
+	d.eachKnown(func(g *group) {
 		p := d.facts.processes[g.task().PID]
 		if p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {
 			return
@@ -186,7 +183,7 @@ func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 // systemdRootOffset finds a systemd that is PID 1 and not at the root of its
 // hierarchy.
 func (d *Diagnosis) systemdRootOffset() []*Finding {
-	found := newFaults("systemd-root-offset")
+	found := newFaults()
 	t, ok := d.family.tasks[1]
 	p := d.facts.processes[1]
 	if !ok || p == nil || p.Command != "systemd" || !d.host.Reader.Initial() || !d.judged(1) {
@@ -209,7 +206,7 @@ func (d *Diagnosis) systemdRootOffset() []*Finding {
 // threadsDiffer tells of processes whose threads are in other cgroups or
 // namespaces than their leader.
 func (d *Diagnosis) threadsDiffer() []*Finding {
-	found := newFaults("threads-differ")
+	found := newFaults()
 	for _, t := range d.host.Tasks {
 		leader := d.family.tasks[t.PID]
 		if t.PID == t.TID || leader.TID != leader.PID || !d.judged(t.PID) {

@@ -10,7 +10,8 @@ import (
 // controllerMountMissing finds v1 hierarchies that the host has mounted and the
 // process, which has others, has not.
 func (d *Diagnosis) controllerMountMissing() []*Finding {
-	found := newFaults("controller-mount-missing")
+	found := newFaults()
+	sized := map[*Finding]bool{}
 	d.eachView(func(g *group, v *HierarchyView) {
 		if !d.missing(g, v) {
 			return
@@ -18,17 +19,15 @@ func (d *Diagnosis) controllerMountMissing() []*Finding {
 		f, isNew := found.at(placeKey(g), g, g.tasks)
 		f.note("hierarchies", v.Hierarchy.Label)
 		if isNew {
-			f.Severity = Info
 			f.Remedy.Notes = []string{"mount each of them where its tools look for it, with all of its controllers, as the host does"}
 		}
-		if slices.ContainsFunc(v.Hierarchy.Controllers, func(c string) bool { return slices.Contains(sizing, c) }) {
-			f.Severity = Warning
-		}
+		sized[f] = sized[f] || slices.ContainsFunc(v.Hierarchy.Controllers, func(c string) bool { return slices.Contains(sizing, c) })
 	})
 	for _, f := range found.list {
-		hurt := "what manages or measures by them fails"
-		if f.Severity == Warning {
-			hurt = "runtimes and kubelets that need them fail or fall back to the host's size"
+		hurt := "runtimes and kubelets that need them fail or fall back to the host's size"
+		if !sized[f] {
+			f.Severity = Info
+			hurt = "what manages or measures by them fails"
 		}
 		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: %s", strings.Join(f.noted("hierarchies"), " "), hurt)
 	}
@@ -79,7 +78,7 @@ func (g *group) mountsV1() bool {
 // bindLeaf finds v1 mounts of just the container's own cgroup, as runtimes bind
 // them into a container that keeps the host's cgroup namespace.
 func (d *Diagnosis) bindLeaf() []*Finding {
-	found := newFaults("bind-leaf")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
@@ -115,7 +114,7 @@ func (h *HierarchyView) mountedAt(point string) bool {
 // partialSubmount finds, beside a good mount, one that shows a part of the
 // namespace's tree in which the process is not.
 func (d *Diagnosis) partialSubmount() []*Finding {
-	found := newFaults("partial-submount")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
@@ -143,7 +142,7 @@ const manyMounts = 32
 // duplicateHierarchyMount finds hierarchies with several mounts that all show
 // the process.
 func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
-	found := newFaults("duplicate-hierarchy-mount")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.tasks) == 0 || !g.known() {
 			continue
@@ -156,8 +155,9 @@ func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
 			}
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
-			if isNew {
+			if isNew || len(points) > len(f.noted("mount_points")) {
 				f.Evidence["mount_points"] = points
+				f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s): tools take the first or the last, so what one of them sees another may not", v.Hierarchy.Label, len(points), points[0], points[len(points)-1])
 			}
 			if len(points) > manyMounts {
 				f.Severity = Warning
@@ -165,12 +165,9 @@ func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
 		}
 	}
 	for _, f := range found.list {
-		points, labels := f.noted("mount_points"), f.noted("hierarchies")
-		too := ""
-		if more := len(labels) - 1; more > 0 {
-			too = "; and " + count(more, "more hierarchy likewise", "more hierarchies likewise")
+		if more := len(f.noted("hierarchies")) - 1; more > 0 {
+			f.Message += " (" + count(more, "more hierarchy likewise", "more hierarchies likewise") + ")"
 		}
-		f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s%s): tools take the first or the last, so what one of them sees another may not", labels[0], len(points), points[0], points[len(points)-1], too)
 	}
 	return found.list
 }
@@ -195,7 +192,7 @@ var runtimePath = regexp.MustCompile(`(^|[/:-])(docker|kubepods|libpod|lxc|ecs|c
 // controllerUnscoped finds containers that have their own cgroup in some v1
 // hierarchies and sit at the root of others, which they can write.
 func (d *Diagnosis) controllerUnscoped() []*Finding {
-	found := newFaults("controller-unscoped")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		for _, v := range d.unscoped(g) {
 			f, isNew := found.at(placeKey(g), g, g.tasks)
@@ -222,12 +219,13 @@ func (d *Diagnosis) unscoped(g *group) []*HierarchyView {
 	})
 }
 
-// runtimePath is a cgroup that a container runtime made for the group, in a
-// hierarchy of these versions; empty: there is none.
+// runtimePath is the longest path of a cgroup that a container runtime made for
+// the group, in a hierarchy of these versions; empty: there is none.
 func (g *group) runtimePath(versions ...int) string {
 	path := ""
 	for i := range g.views {
-		if v := &g.views[i]; slices.Contains(versions, v.Hierarchy.Version()) && runtimePath.MatchString(v.HostPath) {
+		v := &g.views[i]
+		if slices.Contains(versions, v.Hierarchy.Version()) && runtimePath.MatchString(v.HostPath) && len(v.HostPath) > len(path) {
 			path = v.HostPath
 		}
 	}
