@@ -324,6 +324,9 @@ func TestLiveManagerNearMiss(t *testing.T) {
 // A guest's systemd that was given a cgroup and no cgroup namespace, seen by a
 // reader in the guest.
 func TestLiveSystemdRootOffset(t *testing.T) {
+	needs(t)
+	// While it is written nobody forks, who would hold it open and busy.
+	binary := lt.CopyBinary(t, t.TempDir())
 	for name, c := range map[string]struct {
 		command, label string
 		told           bool
@@ -339,7 +342,7 @@ func TestLiveSystemdRootOffset(t *testing.T) {
 			host, box := lt.NewHost(t), lt.NewCgroup(t, c.label)
 			s := own(t, host).Join(box)
 			pid := called(t, s, c.command, first...)
-			r := doctorBy(t, lt.Execute(t, "nsenter", "-t", strconv.Itoa(pid), "-m", "-p", "--", lt.CopyBinary(t, t.TempDir()), "doctor", "-J"))
+			r := doctorBy(t, lt.Execute(t, "nsenter", "-t", strconv.Itoa(pid), "-m", "-p", "--", binary, "doctor", "-J"))
 			if !c.told {
 				r.exactly(t)
 				return
