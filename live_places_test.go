@@ -237,6 +237,10 @@ func TestLiveControllerUnscoped(t *testing.T) {
 			if !slices.Equal(labels, roots) || len(roots) == 0 || f.Evidence["host_path"] != box.Path {
 				t.Errorf("the true roots are %v, but found %s", roots, dump(f))
 			}
+			// What follows from it is told where it is not.
+			if name == "own PIDs" {
+				doctorBy(t, lt.Run(t, "doctor", "-J", "--skip", "controller-unscoped", strconv.Itoa(pid))).exactly(t, "writable-host-hierarchy")
+			}
 		})
 	}
 }
