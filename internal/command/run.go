@@ -129,7 +129,7 @@ func (r *runner) app() *cli.App {
 		ErrWriter:       r.process.Stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    usage,
-		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.lab(), r.capture()},
+		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.remount(), r.lab(), r.capture()},
 		HideHelpCommand: true,
 	}
 	for _, c := range app.Commands {

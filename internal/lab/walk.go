@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -129,7 +128,7 @@ func both(a, b error) error {
 	case b == nil:
 		return a
 	}
-	return errors.Join(a, b)
+	return fmt.Errorf("%w; %w", a, b)
 }
 
 // interruptible gives a context that signals end, and catches SIGPIPE. Signals
