@@ -198,7 +198,11 @@ func remountTable(b *strings.Builder, r *Remount, o Options) error {
 		return err
 	}
 	if hidden := len(r.Mounts) - len(t.rows); hidden > 0 && !o.NoHeaders {
-		fmt.Fprintf(b, "%s left as it should be\n", many(hidden, "cgroup mount is", "cgroup mounts are"))
+		more := "more cgroup mount"
+		if len(t.rows) == 0 {
+			more = "cgroup mount"
+		}
+		fmt.Fprintln(b, many(hidden, more+" is as it should be", more+"s are as they should be"))
 	}
 	return nil
 }

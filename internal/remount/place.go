@@ -150,8 +150,12 @@ func (s *swap) undo(cause error) outcome {
 	return o
 }
 
-// putBack puts the copy of the old mount in its place.
+// putBack puts the copy of the old mount in its place, unless the old one is
+// there: then it was another that was taken away, put upon it just before.
 func (s *swap) putBack() error {
+	if top, err := s.top(); err == nil && top == uint64(s.job.old.ID) {
+		return nil
+	}
 	id, err := s.mountID(s.keep)
 	if err == nil {
 		s.replaced[s.job.old.ID] = id

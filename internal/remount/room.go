@@ -66,7 +66,7 @@ func enter(sys *calls, h *inspect.Handles, p inspect.Process) (*room, error) {
 // canMove makes sure that move_mount(2) is there, and lets this thread in, before
 // anything depends on it: with it the old mount would be put back.
 func (r *room) canMove() error {
-	err := r.sys.moveMount(-1, "", -1, "", unix.MOVE_MOUNT_F_EMPTY_PATH)
+	err := r.sys.moveMount(-1, "", -1, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if err == nil || errors.Is(err, unix.EBADF) {
 		return nil
 	}
