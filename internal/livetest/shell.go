@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,7 +61,7 @@ func Start(t testing.TB, through ...string) *Shell {
 	s.cmd = exec.Command(argv[0], argv[1:]...)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = stdin, stdout, stdout
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	if err := onLastingThread(s.cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	s.PID = s.cmd.Process.Pid
@@ -67,6 +69,26 @@ func Start(t testing.TB, through ...string) *Shell {
 	s.ready()
 	return s
 }
+
+// onLastingThread does something on a thread that ends with the test process:
+// PDEATHSIG comes when the thread ends that started a process, and one that
+// enters namespaces is not used again.
+func onLastingThread(do func() error) error {
+	result := make(chan error)
+	lastingThread() <- func() { result <- do() }
+	return <-result
+}
+
+var lastingThread = sync.OnceValue(func() chan func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for do := range work {
+			do()
+		}
+	}()
+	return work
+})
 
 // NewHost starts a shell in a mount namespace of its own, with private
 // propagation: what it mounts, the host does not see. It also holds that the
