@@ -206,7 +206,13 @@ func parentOf(t *testing.T, pid int, point string) string {
 	return ""
 }
 
+// dump is a value to be read in a test's log; of a plan, what is not healthy.
 func dump(v any) string {
+	if p, ok := v.(*Plan); ok {
+		short := *p
+		short.Mounts = slices.DeleteFunc(slices.Clone(p.Mounts), func(m Mount) bool { return m.Verdict == compare.VerdictOK })
+		v = short
+	}
 	text, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return err.Error()
