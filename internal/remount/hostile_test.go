@@ -76,8 +76,7 @@ func TestLiveHostileFUSE(t *testing.T) {
 	w := deep(t)
 	p := w.plan()
 	p.sys = before("unshare", 1, func() {
-		fuse := lt.NewFuse(t, w.target, "/mnt/x")
-		w.target.Do("mkdir -p /mnt/x/cg || :")
+		fuse := lt.NewFuse(t, w.target, "/mnt")
 		if err := fuse.Mute(); err != nil {
 			t.Error(err)
 		}

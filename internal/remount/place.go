@@ -34,15 +34,14 @@ func (s *swap) detach() error {
 		return failed("make private the mount at", s.job.old.MountPoint, err)
 	}
 	s.closeOld()
-	err := s.unmount(uint64(s.job.old.ID), unix.MNT_DETACH)
+	err := s.unmountTop(unix.MNT_DETACH)
 	if err != nil {
-		s.notes = append(s.notes, "the mount at "+printable(s.job.old.MountPoint)+" and those upon it are private now")
+		s.notes = append(s.notes, "the mount at "+printable(s.job.old.MountPoint)+" and those upon it are private now: what is mounted upon them elsewhere is not seen here")
 	}
 	return err
 }
 
-// unmount unmounts the topmost mount at the mount point if it has this ID. The
-// path is one name in a directory that is held open.
+// unmount unmounts the topmost mount at the mount point if it has this ID.
 func (s *swap) unmount(id uint64, flags int) error {
 	now, err := s.top()
 	if err == nil && now != id {
@@ -51,6 +50,11 @@ func (s *swap) unmount(id uint64, flags int) error {
 	if err != nil {
 		return &Error{Kind: ErrChanged, Tried: "find the mount at", On: s.job.old.MountPoint, Err: err}
 	}
+	return s.unmountTop(flags)
+}
+
+// unmountTop names the mount point by one name in a directory that is held open.
+func (s *swap) unmountTop(flags int) error {
 	if err := s.in(s.dir, func() error { return s.sys.umount(s.name, unix.UMOUNT_NOFOLLOW|flags) }); err != nil {
 		return failed("take away the mount at", s.job.old.MountPoint, err)
 	}

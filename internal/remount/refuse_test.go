@@ -132,8 +132,8 @@ func TestLiveRefusesFreshWithoutMember(t *testing.T) {
 	for _, label := range []string{"freezer", "unified"} {
 		t.Run(label, func(t *testing.T) {
 			w := stale(t, label)
-			p := w.plan()
-			p.sys = before("fsmount", 1, func() { lt.RootCgroup(t, label).Add(w.target.PID) })
+			p, root := w.plan(), lt.RootCgroup(t, label)
+			p.sys = before("fsmount", 1, func() { root.Add(w.target.PID) })
 			target := lt.HostView(t, w.target.PID).Mountinfo
 			m := at(t, w.apply(p).Plan, w.point)
 			if m.State != Unchanged || !strings.Contains(m.Error, ErrNotListed.Error()) || !strings.Contains(m.Hint, "restart") {
@@ -150,9 +150,9 @@ func TestLiveRefusesFreshWithoutMember(t *testing.T) {
 // mount of it (ENOENT).
 func TestLiveRefusesRootGoneMeanwhile(t *testing.T) {
 	w := stale(t, "freezer")
-	p := w.plan()
+	p, root := w.plan(), lt.RootCgroup(t, "freezer")
 	p.sys = before("create", 1, func() {
-		lt.RootCgroup(t, "freezer").Add(w.target.PID)
+		root.Add(w.target.PID)
 		w.box.Remove()
 	})
 	m := at(t, w.apply(p).Plan, w.point)
