@@ -70,7 +70,7 @@ type Report struct {
 // CheckResult is what became of one check.
 type CheckResult struct {
 	Check string
-	// Examined counts the processes that it could judge.
+	// Examined counts the processes that it was able to judge.
 	Examined int
 	Findings int
 }

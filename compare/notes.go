@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 // visitor tells of processes that entered a namespace from elsewhere, once for
 // each namespace.
 func (d *Diagnosis) visitor() []*Finding {
-	found := newFaults("visitor")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.visitors) == 0 {
 			continue
@@ -43,7 +44,7 @@ func outsidePath(g *group) any {
 // noCgroupMount tells of processes that see no cgroup mount at all. Kernel
 // threads have no use for one; devtmpfs's lives in a mount namespace of its own.
 func (d *Diagnosis) noCgroupMount() []*Finding {
-	found := newFaults("no-cgroup-mount")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.tasks) == 0 || !g.mountless() || d.family.kernel[g.task().PID] {
 			continue
@@ -64,7 +65,7 @@ func (d *Diagnosis) readerNotInitial() []*Finding {
 		return nil
 	}
 	f := &Finding{
-		Check: "reader-not-initial", CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
+		CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
 		Message: fmt.Sprintf("the reader is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
 		Verify:  []string{"nsinspect", "doctor"},
 	}
@@ -87,6 +88,10 @@ func (d *Diagnosis) incomplete() []*Finding {
 			liftable[s.PID] = true
 		}
 	}
+	least := ""
+	if d.host.Hidden {
+		least = "at least "
+	}
 	var reasons []string
 	for why := range by {
 		reasons = append(reasons, why)
@@ -95,14 +100,14 @@ func (d *Diagnosis) incomplete() []*Finding {
 	for i, why := range reasons {
 		reasons[i] = some(by[why]) + " (" + why + ")"
 	}
-	f := &Finding{Check: "incomplete", PIDs: []int{}, Evidence: map[string]any{"processes": len(all)}}
+	f := &Finding{PIDs: []int{}, Evidence: map[string]any{"processes": len(all)}}
 	for pid := range all {
 		f.PIDs = append(f.PIDs, pid)
 	}
 	sort.Ints(f.PIDs)
 	f.Message = fmt.Sprintf("%d of %d processes not looked at: %s", len(all), d.processes(), strings.Join(reasons, ", "))
 	if d.host.Reader.UID != 0 && len(liftable) > 0 {
-		f.Message += fmt.Sprintf("; root would see %d more", len(liftable))
+		f.Message += fmt.Sprintf("; root would see %s%d more", least, len(liftable))
 		f.Remedy.Notes = []string{"run it as root"}
 	} else if len(liftable) > 0 && !d.host.Reader.CanEnter {
 		f.Remedy.Notes = []string{"entering a cgroup namespace takes CAP_SYS_ADMIN"}
@@ -115,7 +120,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 // a namespace that could not be entered were all missed.
 func (d *Diagnosis) missed() []inspect.Skipped {
 	var list []inspect.Skipped
-	for _, s := range d.host.Skipped {
+	for _, s := range d.skipped() {
 		if s.What != "cgroup namespace" && d.judged(s.PID) {
 			list = append(list, s)
 		}
@@ -132,6 +137,9 @@ func (d *Diagnosis) missed() []inspect.Skipped {
 	}
 	return list
 }
+
+// skipped is what could not be read, first and later.
+func (d *Diagnosis) skipped() []inspect.Skipped { return slices.Concat(d.host.Skipped, d.unseen) }
 
 func (d *Diagnosis) judged(pid int) bool { return d.only == nil || d.only[pid] }
 

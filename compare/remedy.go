@@ -41,6 +41,9 @@ func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	if d.container(g) {
 		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount and makes it so again at the next start, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
 	}
+	if d.host.Own == nil || d.host.Own.RootDev == "" {
+		return nil, []string{"whether its root file system is the reader's could not be found out: run it on the host, outside of any chroot and with its own /proc"}
+	}
 	why := SharingOf(d.host, g.task(), m.ID, d.tables).Refusal(d.host.Reader, g.task())
 	switch {
 	case why.Why == "", why.Hurts != nil && !*why.Hurts:
@@ -75,6 +78,8 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 		return "no live process proves that the namespace's root directory still exists: a fresh mount might fail or show nothing, so no commands are given"
 	case !clean(m.MountPoint) || !clean(m.Parent.MountPoint):
 		return "the mount point's name has characters that are not safe to paste, so no commands are given"
+	case m.Behind != "":
+		return "the mount point lies behind a " + m.Behind + " mount, which may never answer: no commands are given"
 	case t.Root != "/":
 		return "its root directory is not that of its mount namespace, so the mount point's path would lead elsewhere: no commands are given"
 	case owner == 0 || d.readerUserNS() == 0:

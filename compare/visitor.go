@@ -25,6 +25,15 @@ func (f family) ancestor(pid int, is func(inspect.Task) bool) (inspect.Task, boo
 	return inspect.Task{}, false
 }
 
+// origin returns the task that t comes from for which is holds: a thread's
+// process, or the nearest such ancestor.
+func (f family) origin(t inspect.Task, is func(inspect.Task) bool) (inspect.Task, bool) {
+	if leader, ok := f.tasks[t.PID]; ok && leader.TID != t.TID && is(leader) {
+		return leader, true
+	}
+	return f.ancestor(t.PID, is)
+}
+
 // fromOutside tells whether a process's parent cannot be seen, though it is not
 // the first of its PID namespace: it was put there from another one.
 func (f family) fromOutside(pid int) bool {
@@ -45,7 +54,7 @@ func (f family) descends(pid, ancestor int) bool {
 // children. Of the reader the last is not asked: it may not be let see them.
 func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []inspect.Task, inside func(inspect.Task) bool) bool {
 	if !f.fromOutside(t.PID) {
-		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS || inside(a) })
+		a, ok := f.origin(t, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS || inside(a) })
 		if !ok || a.CgroupNS == t.CgroupNS {
 			return false // it was born inside and moved out
 		}
@@ -78,7 +87,7 @@ func (f family) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
 		return false
 	}
 	if !f.fromOutside(t.PID) {
-		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.MntNS != t.MntNS })
+		a, ok := f.origin(t, func(a inspect.Task) bool { return a.MntNS != t.MntNS })
 		if !ok || a.CgroupNS != t.CgroupNS || a.Cgroups != t.Cgroups {
 			return false
 		}
@@ -97,7 +106,7 @@ func (f family) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
 // namespace, while the namespace has a member, of another line, with mounts of
 // its own.
 func (f family) guest(t inspect.Task, members []inspect.Task) bool {
-	a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS })
+	a, ok := f.origin(t, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS })
 	if !ok || t.MntNS == 0 || a.MntNS != t.MntNS || a.Cgroups != t.Cgroups {
 		return false
 	}

@@ -33,6 +33,8 @@ func TestLiveHostileSwap(t *testing.T) {
 		"a FIFO":                {"mv /mnt/x /mnt/y && mkdir /mnt/x && mkfifo /mnt/x/cg", "not a directory"},
 		"a shared way": {"mkdir /mnt/z && mount -t tmpfs tmpfs /mnt/z && mkdir /mnt/z/cg && mount --move /mnt/x/cg /mnt/z/cg && mount --make-shared /mnt/z && mount --bind /mnt/z /mnt/x && mount --bind /mnt/z/cg /mnt/x/cg",
 			"another mount is there"},
+		"itself on a shared way": {"mkdir /mnt/z && mount -t tmpfs tmpfs /mnt/z && mkdir /mnt/z/cg && mount --move /mnt/x/cg /mnt/z/cg && mount --move /mnt/z /mnt/x && mount --make-shared /mnt/x",
+			"another mount is there"},
 		"nothing": {"umount /mnt/x/cg", "another mount is there"},
 	} {
 		t.Run(name, func(t *testing.T) {
