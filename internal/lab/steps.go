@@ -127,7 +127,7 @@ func (w *walk) start(m **member, name, dir, title, note string) (err error) {
 }
 
 func (w *walk) unshare() error {
-	links := order{Do: doInodes, Path: w.c.Proc + "/self/ns"}
+	links := order{Do: doInodes, Path: []byte(w.c.Proc + "/self/ns")}
 	before, err := w.demand("read", links)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (w *walk) demand(tried string, o order) (report, error) {
 		return r, err
 	}
 	if err := r.failure(); err != nil {
-		return r, kernelError(tried, o.Path, err)
+		return r, kernelError(tried, string(o.Path), err)
 	}
 	return r, nil
 }
@@ -179,7 +179,7 @@ func (w *walk) readSub2() error {
 
 func (w *walk) readInside(pid, path, title, note string) error {
 	file := w.c.Proc + "/" + pid + "/cgroup"
-	r, err := w.sub.ask(w.ctx, order{Do: doRead, Path: file})
+	r, err := w.sub.ask(w.ctx, order{Do: doRead, Path: []byte(file)})
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (w *walk) readMended() error {
 // readMount asks the process in sub for the line of the mount that it sees.
 func (w *walk) readMount(root, title, note string) error {
 	return w.tellMount(InSub, "self", root, title, note, func(file string) (string, error) {
-		r, err := w.sub.ask(w.ctx, order{Do: doMount, Of: file, Path: w.h.mount.MountPoint})
+		r, err := w.sub.ask(w.ctx, order{Do: doMount, Of: []byte(file), Path: []byte(w.h.mount.MountPoint)})
 		if err != nil {
 			return "", err
 		}
@@ -265,7 +265,7 @@ func (w *walk) countMended() error {
 
 func (w *walk) count(want, title, note string) error {
 	file := filepath.Join(w.h.mount.MountPoint, "cgroup.procs")
-	r, err := w.sub.ask(w.ctx, order{Do: doCount, Path: file})
+	r, err := w.sub.ask(w.ctx, order{Do: doCount, Path: []byte(file)})
 	if err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (w *walk) count(want, title, note string) error {
 }
 
 func (w *walk) unmount() error {
-	r, err := w.sub.ask(w.ctx, order{Do: doUmount, Path: w.h.mount.MountPoint})
+	r, err := w.sub.ask(w.ctx, order{Do: doUmount, Path: []byte(w.h.mount.MountPoint)})
 	if err != nil {
 		return err
 	}
@@ -304,7 +304,7 @@ func (w *walk) mount() error {
 	}
 	fstype, source := w.h.fstype()
 	flags, _ := w.h.flags()
-	r, err := w.sub.ask(w.ctx, order{Do: doRemake, Path: w.h.mount.MountPoint, FSType: fstype, Source: source,
+	r, err := w.sub.ask(w.ctx, order{Do: doRemake, Path: []byte(w.h.mount.MountPoint), FSType: fstype, Source: source,
 		Data: w.h.super(), Flags: flags, Outside: strings.Fields(inodes)[0]})
 	if err != nil {
 		return err

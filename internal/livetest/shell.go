@@ -90,6 +90,19 @@ var lastingThread = sync.OnceValue(func() chan func() {
 	return work
 })
 
+// Launch starts a program that ends with the test, and with the test process.
+func Launch(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := onLastingThread(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // no error if it has ended
+		_ = cmd.Wait()
+	})
+}
+
 // NewHost starts a shell in a mount namespace of its own, with private
 // propagation: what it mounts, the host does not see. It also holds that the
 // host is unchanged when the test has ended.
@@ -252,7 +265,19 @@ func (s *Shell) End() {
 // it but a zombie.
 func Kill(pid int) {
 	_ = unix.Kill(pid, unix.SIGKILL)
-	_ = retry(func() error {
+	_ = gone(pid)
+}
+
+// Gone waits until nothing is left of a process but a zombie.
+func Gone(t testing.TB, pid int) {
+	t.Helper()
+	if err := gone(pid); err != nil {
+		t.Error(err)
+	}
+}
+
+func gone(pid int) error {
+	return retry(func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			return nil // gone
