@@ -268,18 +268,7 @@ func TestLiveLabOrdinaryUser(t *testing.T) {
 	needs(t, "freezer")
 	lt.Need(t, lt.Programs("setpriv"))
 	untouched(t)
-	dir, err := os.MkdirTemp("", "nsinspect-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir := publicDir(t)
 	nobody := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", lt.CopyBinary(t, dir), "lab"}
 	if r := lt.Execute(t, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "unshare", "-U", "true"); r.Status != 0 {
 		lt.Cannot(t, "an ordinary user may not make user namespaces: %s", r.Stderr)
