@@ -65,6 +65,9 @@ func TestLiveEveryCallFails(t *testing.T) {
 					t.Fatalf("call %d, %s: the witness's mounts changed from\n%s\nto\n%s", n, f.made[n-1], host, after)
 				}
 				if len(f.made) < n { // none of them failed
+					if err != nil {
+						t.Fatalf("%v: %s", err, dump(p))
+					}
 					w.mended(r, w.point)
 					break
 				}
