@@ -154,10 +154,13 @@ func TestLiveRemountCalls(t *testing.T) {
 	s := host.Fork().Join(box)
 	s.Become("unshare", "-C", "-m", "--propagation", "unchanged", "--")
 	log := filepath.Join(t.TempDir(), "strace")
-	pid := strconv.Itoa(s.PID)
+	pid, before := strconv.Itoa(s.PID), lt.HostView(t, host.PID).Mountinfo
 	r := lt.Execute(t, "strace", "-f", "-e", "trace=execve,execveat,fork,vfork,clone,setns,openat,openat2,open,readlink,readlinkat,statx,newfstatat,umount2,mount,move_mount,open_tree,fsopen,fsmount,exit", "-o", log, lt.Binary(t), "remount", "--apply", pid)
 	if r.Status != 0 || !kernelLists(t, s.PID, point) {
 		t.Fatalf("status %d\n%s%s", r.Status, r.Stderr, r.Stdout)
+	}
+	if after := lt.HostView(t, host.PID).Mountinfo; after != before {
+		t.Errorf("the host's mounts changed from\n%s\nto\n%s", before, after)
 	}
 	inside := map[string]bool{} // threads that have entered the mount namespace
 	moved, programs := 0, 0

@@ -230,8 +230,8 @@ func (s *swap) shield() error {
 	return nil
 }
 
-// clearPoint takes the old mount away where that is the way, and covers it after all
-// where it turns out to be locked.
+// clearPoint takes the old mount away where that is the way. One that turns out
+// to be locked is covered after all.
 func (s *swap) clearPoint() error {
 	if s.cover {
 		return nil
