@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nsinspect/inspect"
 	lt "nsinspect/internal/livetest"
 )
 
@@ -221,6 +222,51 @@ func TestLiveOldKernel(t *testing.T) {
 				t.Fatalf("%s: the mounts changed from\n%s\nto\n%s", name, before, after)
 			}
 		}
+	}
+}
+
+// A thread that is in another cgroup namespace than it should be, least of all
+// the initial one, mounts nothing: there, that would change the whole host.
+func TestLiveNeverElsewhere(t *testing.T) {
+	w := stale(t, "unified")
+	p := w.plan()
+	f := &faults{fails: func(string, int, int) error { return nil }}
+	p.sys = f.calls()
+	p.sys.setns = func(fd, kind int) error {
+		if kind == unix.CLONE_NEWCGROUP {
+			return nil // as if it had entered
+		}
+		return kernel.setns(fd, kind)
+	}
+	_, err := p.Apply(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "cannot mount cgroups: the thread is in cgroup:[4026531835]") || f.count["fsopen"] > 0 {
+		t.Errorf("%v, calls %v", err, f.made)
+	}
+	var r room
+	if err := r.assertInside(inspect.Process{Task: inspect.Task{CgroupNS: inspect.InitialCgroupNS}}); !errors.Is(err, errInitial) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Before every fresh mount it is looked at again.
+func TestLiveNamespaceIsLookedAt(t *testing.T) {
+	w := stale(t, "unified")
+	p := w.plan()
+	own, err := unix.Open("/proc/self/ns/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(own)
+	f := &faults{fails: func(name string, nth, _ int) error {
+		if name == "openat2" && nth == 1 {
+			return kernel.setns(own, unix.CLONE_NEWCGROUP) // out again
+		}
+		return nil
+	}}
+	p.sys = f.calls()
+	m := at(t, w.apply(p).Plan, w.point)
+	if m.State != Unchanged || !strings.Contains(m.Error, "cannot mount cgroups") || f.count["fsopen"] > 0 {
+		t.Errorf("%s, calls %v", dump(m), f.made)
 	}
 }
 

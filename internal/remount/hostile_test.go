@@ -94,6 +94,31 @@ func TestLiveHostileFUSE(t *testing.T) {
 	}
 }
 
+// A work that was given up changes nothing any more, when the target answers at
+// last. One that was given up in the middle is not said to have changed nothing.
+func TestLiveHostileSlow(t *testing.T) {
+	for call, want := range map[string]State{"fsopen": Unchanged, "umount": Lost} {
+		t.Run(call, func(t *testing.T) {
+			w := deep(t)
+			p := w.plan()
+			awake := make(chan struct{})
+			p.sys = before(call, 1, func() {
+				time.Sleep(answerTime + time.Second)
+				close(awake)
+			})
+			m := at(t, w.apply(p).Plan, w.point)
+			if m.State != want || !strings.Contains(m.Error, "gave no answer") {
+				t.Errorf("%s", dump(m))
+			}
+			<-awake
+			w.plan() // waits for the thread to end
+			if root := lt.InView(t, w.target.PID, w.target.PID).RootAt(t, w.point); want == Unchanged && root != "/.." {
+				t.Errorf("the mount's root is %s", root)
+			}
+		})
+	}
+}
+
 // The target ends while its mounts are mended.
 func TestLiveHostileExit(t *testing.T) {
 	for _, call := range []string{"unshare", "fsopen", "umount"} {
@@ -104,7 +129,7 @@ func TestLiveHostileExit(t *testing.T) {
 			p.sys = before(call, 1, func() { w.target.End() })
 			r := w.apply(p)
 			m := at(t, r.Plan, w.point)
-			if r.Status() != StatusFailed || m.Error == "" || m.After != nil || (call == "umount") != (m.State == Mended) {
+			if r.Status() != StatusFailed || m.Error == "" || m.After != nil || (call == "umount") != (m.State == Mended) || call == "umount" && !strings.Contains(m.Error, "cannot read the process's mounts again: ") {
 				t.Errorf("%s", dump(m))
 			}
 			if after := lt.HostView(t, w.host.PID).Mountinfo; after != host {
