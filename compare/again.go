@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"maps"
 	"slices"
 
 	"nsinspect/inspect"
@@ -25,7 +26,7 @@ func (r *againRound) ask(d *Diagnosis) inspect.Questions {
 		r.groups = d.suspects()
 		for _, g := range d.groups {
 			if g.mountless() {
-				q.Parents = append(q.Parents, g.task().PID) // it may be a kernel thread
+				q.Kin = append(q.Kin, g.task().PID) // it may be a kernel thread
 			}
 		}
 	}
@@ -34,10 +35,10 @@ func (r *againRound) ask(d *Diagnosis) inspect.Questions {
 		q.Subjects = append(q.Subjects, inspect.SubjectQuestion{Task: g.task()})
 		for _, t := range g.tasks {
 			q.Still = append(q.Still, t)
-			q.Parents = append(q.Parents, t.PID)
+			q.Kin = append(q.Kin, t.PID)
 			r.tasks = append(r.tasks, member{g, t})
 		}
-		q.Parents = append(q.Parents, d.company(g)...)
+		q.Kin = append(q.Kin, d.company(g)...)
 	}
 	return q
 }
@@ -76,12 +77,7 @@ func (d *Diagnosis) hostMntNS() uint64 {
 }
 
 func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
-	for pid, parent := range a.Parents {
-		d.family.parents[pid] = parent
-	}
-	for pid := range a.Kernel {
-		d.family.kernel[pid] = true
-	}
+	maps.Copy(d.family.kin, a.Kin)
 	for _, g := range r.groups {
 		g.tasks = nil
 	}

@@ -51,7 +51,7 @@ type round interface {
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
 		host: h, checks: Checks, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, split: map[int]bool{},
-		family: family{parents: map[int]int{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), kernel: map[int]bool{}, reader: h.Reader.PID},
+		family: family{kin: map[int]inspect.Kin{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), reader: h.Reader.PID},
 	}
 	if len(only) > 0 {
 		d.only = map[int]bool{}

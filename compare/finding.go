@@ -65,6 +65,8 @@ type Report struct {
 	Checks         []CheckResult
 	Coverage       Coverage
 	Skipped        []inspect.Skipped
+	// Hidden is the host's: there are processes of which nothing is known.
+	Hidden bool
 }
 
 // CheckResult is what became of one check.

@@ -182,6 +182,10 @@ func TestControllerUnscoped(t *testing.T) {
 				p.at[i].host, p.mounts[i].root = "/system.slice/falcon", "/"
 			}
 		}, false},
+		{"only a mere name has none", func(p *proc) {
+			p.at = append(p.at, at{"name=systemd", "/", ""})
+			p.mounts = append(p.mounts, mount{label: "name=systemd", point: "/sys/fs/cgroup/systemd", root: "/"})
+		}, false},
 		{"and its root file system is the host's", func(p *proc) { whole("rw")(p); p.rootfs = "8:1 /" }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

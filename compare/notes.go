@@ -46,7 +46,7 @@ func outsidePath(g *group) any {
 func (d *Diagnosis) noCgroupMount() []*Finding {
 	found := newFaults()
 	for _, g := range d.groups {
-		if len(g.tasks) == 0 || !g.mountless() || d.family.kernel[g.task().PID] {
+		if len(g.tasks) == 0 || !g.mountless() || d.family.kin[g.task().PID].Kernel {
 			continue
 		}
 		t := g.task()

@@ -76,8 +76,11 @@ func TestIncomplete(t *testing.T) {
 	// What no privilege lifts.
 	w = newWorld(t, "freezer")
 	w.skipped = []inspect.Skipped{{PID: 1, What: "mountinfo", Reason: "it has more than 200000 lines"}}
-	if f := w.one(w.finds("info incomplete 1"), "incomplete"); f.Remedy.Notes != nil || strings.Contains(f.Message, "root would") {
-		t.Errorf("%s %q", f.Message, f.Remedy.Notes)
+	for _, w.reader.UID = range []int{0, 1000} {
+		w.reader.CanEnter = false
+		if f := w.one(w.finds("info incomplete 1"), "incomplete"); f.Remedy.Notes != nil || strings.Contains(f.Message, "root would") {
+			t.Errorf("%s %q", f.Message, f.Remedy.Notes)
+		}
 	}
 }
 

@@ -129,6 +129,9 @@ var refusals = []refusal{
 	{"another directory of the same file system", func(_ *world, p *proc) { p.rootfs = "8:1 /srv/root" }, "its root file system is not the reader's", "no", true},
 	{"a reader whose own root is no mount", func(w *world, _ *proc) { w.procs[0].rootfs, w.procs[1].rootfs = "none", "none" }, "whether its root file system is the reader's could not be found out", "?", true},
 	{"the host's mount namespace", func(_ *world, p *proc) { p.mnt = hostMnt }, "its mount namespace is the host's", "no", false},
+	{"PID 1's, the reader has another", func(w *world, p *proc) {
+		p.mnt, w.procs[1].mnt, w.procs[1].mounts = hostMnt, hostMnt+1, w.procs[0].mounts
+	}, "its mount namespace is the host's", "no", false},
 	{"others use its mount namespace", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, at: []at{{"freezer", "/x", ""}}})
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},

@@ -46,6 +46,7 @@ func TestNewRoots(t *testing.T) {
 		{"whatever comes after it", [][]at{{{"freezer", "/a/b/c", "/c"}}, {{"freezer", "/x", "/../../x"}}}, "/a/b", "", 0},
 		{"two paths of different moments", [][]at{{{"freezer", "/a/b", "/c"}}}, "", "", 0},
 		{"a path that was cut", [][]at{{{"freezer", long, long}}}, "", "", 0},
+		{"a path that may have been", [][]at{{{"freezer", long[:4093] + "/b", "/b"}}}, "", "", 0},
 		{"a name with every byte", [][]at{{{"freezer", "/\xff :,\\ (deleted)/..x", "/..x"}}}, "/\xff :,\\ (deleted)", "", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -107,17 +108,21 @@ func TestNewRootsOfReader(t *testing.T) {
 // no more than likely: no verdict rests on it.
 func TestLikely(t *testing.T) {
 	for _, c := range []struct {
-		name, path, root, options string
-		want                      string
+		name, path, root string
+		want             string
 	}{
-		{"its own directory", "/docker/x", "/docker/x", "", "/docker/x"},
-		{"one above it", "/docker/x/y", "/docker/x", "", "/docker/x"},
-		{"all of the hierarchy", "/docker/x", "/", "", ""},
-		{"a neighbour's", "/docker/x", "/docker/y", "", ""},
-		{"a namesake in part", "/docker/xy", "/docker/x", "", ""},
+		{"its own directory", "/docker/x", "/docker/x", "/docker/x"},
+		{"one above it", "/docker/x/y", "/docker/x", "/docker/x"},
+		{"all of the hierarchy", "/docker/x", "/", ""},
+		{"a neighbour's", "/docker/x", "/docker/y", ""},
+		{"a namesake in part", "/docker/xy", "/docker/x", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := boxed(70, "freezer", c.path, "", c.root, "")
+			p.mounts = append([]mount{
+				{label: "rdma", point: "/r", root: "/docker"}, // of a hierarchy that it has no line of
+				{label: "freezer", point: "/c", root: "/docker"}, {fs: "tmpfs", point: "/c"},
+			}, p.mounts...)
 			w := newWorld(t, "freezer").add(p)
 			w.refused[boxNS] = "setns: operation not permitted"
 			r := w.finds("info incomplete 70")
@@ -277,6 +282,22 @@ func TestOutsideWithoutMounts(t *testing.T) {
 	inside := boxed(71, "freezer", "/a/b", "/", "", "")
 	inside.mounts = nil
 	gone(t, bare).add(inside).finds(isOutside, "info no-cgroup-mount 70 71")
+}
+
+// A path that the kernel may have cut excludes nothing.
+func TestExcludeByCutPath(t *testing.T) {
+	w := newWorld(t)
+	host := []at{{"freezer", "/a/x", "/../x"}}
+	long := "/" + strings.Repeat("x", 4094)
+	for _, c := range []struct {
+		pair at
+		left int
+	}{{host[0], 1}, {at{"freezer", long, "/../x"}, 2}, {at{"freezer", "/a/x", long}, 2}, {at{"memory", "/a/x", "/../x"}, 2}} {
+		rq := &rootQuestion{root: &Root{Hierarchy: w.cgroups(host, false).Memberships[0].Hierarchy}, left: []string{"/a/b", "/b/b"}}
+		if rq.exclude(w.cgroups([]at{c.pair}, false), w.cgroups([]at{c.pair}, true)); len(rq.left) != c.left || rq.root.Life != LifeUnknown {
+			t.Errorf("%.20q seen as %.20q: %q are left", c.pair.host, c.pair.own, rq.left)
+		}
+	}
 }
 
 // TestRootSearch is what compare asks for: no more than the root directories.

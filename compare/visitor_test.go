@@ -39,6 +39,9 @@ func TestVisitors(t *testing.T) {
 		{"started by the shim, moved elsewhere", []proc{{pid: 300, parent: 60, ns: boxNS, mnt: boxMnt, at: user}}, []string{"error process-outside-root freezer 300"}},
 		{"whose parent is one name further down", []proc{{pid: 300, parent: 200, ns: boxNS, mnt: boxMnt, at: []at{{"freezer", "/user/x", "/../user/x"}}}}, []string{"error process-outside-root freezer 300"}},
 		{"orphaned, and adopted by init", []proc{{pid: 300, parent: 1, ns: boxNS, mnt: boxMnt, at: user}}, []string{"error process-outside-root freezer 300"}},
+		{"orphaned, in a PID namespace that init is not in", []proc{{pid: 300, parent: 1, ns: boxNS, mnt: boxMnt, pidNS: boxPID, at: user}}, []string{"info visitor 300"}},
+		{"orphaned, with the host's mounts", []proc{{pid: 300, parent: 1, ns: boxNS, at: user, mounts: hosts}}, []string{"info visitor 300"}},
+		{"started by init before anybody lived there", []proc{{pid: 50, parent: 1, ns: boxNS, at: user, mounts: hosts}}, []string{"error stale-mount-root freezer 50", "error process-outside-root freezer 50"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, "freezer").add(shim, native, shell).add(c.procs...)
@@ -114,6 +117,8 @@ func TestVisitorFromInside(t *testing.T) {
 		)
 	}
 	see(0).finds("info visitor 300", "info reader-not-initial")
+	child := proc{pid: 301, parent: 300, ns: boxNS, mnt: boxMnt, at: []at{{"freezer", "/../user", ""}}}
+	see(0).add(child).finds("info visitor 300 301", "info reader-not-initial")
 	see(1).finds("error process-outside-root freezer 300", "info reader-not-initial")
 }
 
@@ -121,7 +126,18 @@ func TestVisitorFromInside(t *testing.T) {
 func TestVisitorIsToldWhy(t *testing.T) {
 	w := newWorld(t, "freezer").add(shim, native, shell, proc{pid: 300, parent: 200, ns: boxNS, mnt: boxMnt, at: []at{{"freezer", "/user", "/../user"}}})
 	f := w.one(w.doctor(), "visitor")
-	if f.Evidence["host_path"] != "/user" || !strings.Contains(f.Message, "its cgroup lies outside by design") || f.CgroupNS != boxNS || f.MntNS != boxMnt {
+	if f.Evidence["host_path"] != "/user" || !strings.Contains(f.Message, "its cgroup lies outside by design") || f.CgroupNS != boxNS || f.MntNS != boxMnt || f.Command != "sleep" {
+		t.Errorf("%+v", f)
+	}
+	// In the mounts only: they show it in one hierarchy, twice, and not in another.
+	two := native
+	two.at = append([]at{{"memory", "/", "/"}}, native.at...)
+	two.mounts = append([]mount{{label: "memory", point: "/m1", root: "/"}, {label: "memory", point: "/m2", root: "/"}}, fresh...)
+	outer := shell
+	outer.at = append([]at{{"memory", "/", ""}}, shell.at...)
+	w = newWorld(t, "memory", "freezer").add(shim, two, outer, proc{pid: 300, parent: 200, mnt: boxMnt, at: outer.at, mounts: two.mounts})
+	f = w.one(w.finds("info duplicate-hierarchy-mount 70", "info visitor 300"), "visitor")
+	if f.Evidence["host_path"] != "/user" || !strings.Contains(f.Message, "its cgroup and its mounts do not belong together by design") {
 		t.Errorf("%+v", f)
 	}
 }

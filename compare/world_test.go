@@ -345,16 +345,13 @@ func (w *world) subject(q inspect.SubjectQuestion) *inspect.Subject {
 
 // answer answers what a diagnosis asks.
 func (w *world) answer(q inspect.Questions) *inspect.Answers {
-	a := &inspect.Answers{Parents: map[int]int{}, Kernel: map[int]bool{}}
+	a := &inspect.Answers{Kin: map[int]inspect.Kin{}}
 	for _, s := range q.Subjects {
 		a.Subjects = append(a.Subjects, w.subject(s))
 	}
-	for _, pid := range q.Parents {
+	for _, pid := range q.Kin {
 		for p := w.find(pid, pid); p != nil; p = w.find(p.parent, p.parent) {
-			a.Parents[p.pid] = p.parent
-			if p.kernel {
-				a.Kernel[p.pid] = true
-			}
+			a.Kin[p.pid] = inspect.Kin{Parent: p.parent, Started: uint64(p.pid), Kernel: p.kernel, PIDNS: p.pidNS}
 		}
 	}
 	for _, d := range q.Directories {
@@ -503,5 +500,10 @@ func TestWorldAtRest(t *testing.T) {
 	r := w.finds()
 	if r.Layout != "hybrid" || r.Coverage != (Coverage{Processes: 2, Namespaces: 1, Entered: 1}) {
 		t.Errorf("layout %s, coverage %+v", r.Layout, r.Coverage)
+	}
+	// Nor is anything read again of who is well.
+	w.add(boxed(70, "freezer", "/box", "/", "/box", "/"))
+	if w.finds(); len(w.asked.Subjects)+len(w.asked.Probes)+len(w.asked.Directories) > 0 {
+		t.Errorf("%+v", w.asked)
 	}
 }

@@ -7,8 +7,9 @@ import (
 
 // Questions are what a diagnosis wants to know beyond the first reading.
 type Questions struct {
-	Subjects    []SubjectQuestion
-	Parents     []int
+	Subjects []SubjectQuestion
+	// Kin asks for the descent of these processes.
+	Kin         []int
 	Directories []DirectoryQuestion
 	Probes      []Probe
 	// Owners asks for the owner of these tasks' mount namespaces, Tables for
@@ -32,7 +33,7 @@ type SubjectQuestion struct {
 
 // Empty tells whether there is nothing to ask.
 func (q *Questions) Empty() bool {
-	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0 &&
+	return len(q.Subjects)+len(q.Kin)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0 &&
 		len(q.Processes)+len(q.Files) == 0 && !q.OpenNamespaces
 }
 
@@ -40,10 +41,8 @@ func (q *Questions) Empty() bool {
 type Answers struct {
 	// Subjects are nil where the task has ended or cannot be read.
 	Subjects []*Subject
-	// Parents maps each process asked for, and its ancestors, to its parent.
-	Parents map[int]int
-	// Kernel has those of them that are kernel threads.
-	Kernel      map[int]bool
+	// Kin has each process asked for, and its ancestors.
+	Kin         map[int]Kin
 	Directories []DirectoryAnswer
 	Probes      []ProbeAnswer
 	// Owners are inodes of user namespaces; 0: not known.
@@ -83,7 +82,7 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.parents(q.Parents, a)
+	a.Kin = f.kin(q.Kin)
 	for _, d := range q.Directories {
 		a.Directories = append(a.Directories, f.system.directories(d))
 	}
@@ -140,12 +139,24 @@ func (f *FS) settle(ctx context.Context, subjects []SubjectQuestion) error {
 	return nil
 }
 
-// parents follows each process's line up to the first one without a parent.
-func (f *FS) parents(pids []int, a *Answers) {
-	a.Parents, a.Kernel = map[int]int{}, map[int]bool{}
+// Kin is what a process's descent is told by.
+type Kin struct {
+	// Parent is the process ID of its parent; 0: it has none that could be seen.
+	Parent int
+	// Started is Process.StartTicks.
+	Started uint64
+	// Kernel is true for a kernel thread.
+	Kernel bool
+	// PIDNS is the inode of its PID namespace; 0: not known.
+	PIDNS uint64
+}
+
+// kin follows each process's line up to the first one without a parent.
+func (f *FS) kin(pids []int) map[int]Kin {
+	found := map[int]Kin{}
 	for _, pid := range pids {
 		for pid > 0 {
-			if _, ok := a.Parents[pid]; ok {
+			if _, ok := found[pid]; ok {
 				break
 			}
 			d, err := f.tree.process(pid, pid)
@@ -154,17 +165,16 @@ func (f *FS) parents(pids []int, a *Answers) {
 			}
 			var p Process
 			err = readStat(d, &p)
+			p.PIDNS = nsOf(d.link("ns/pid"))
 			d.close()
 			if err != nil {
 				break
 			}
-			a.Parents[pid] = p.PPID
-			if p.Kernel {
-				a.Kernel[pid] = true
-			}
+			found[pid] = Kin{Parent: p.PPID, Started: p.StartTicks, Kernel: p.Kernel, PIDNS: p.PIDNS}
 			pid = p.PPID
 		}
 	}
+	return found
 }
 
 func (f *FS) tableOf(t Task) *MountTable {

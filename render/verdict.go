@@ -47,12 +47,15 @@ func verdict(r *compare.Report) string {
 // nothingWrong is the verdict where there are neither errors nor warnings. It
 // vouches for no more than was looked for, and looked at.
 func nothingWrong(r *compare.Report) string {
-	line, unseen := "nothing wrong found", "processes were not looked at"
+	line := "nothing wrong found"
 	if len(r.Checks) < len(compare.Checks) {
-		line, unseen = line+" by "+ran(r), "processes unseen"
+		line += " by " + ran(r)
 	}
-	if r.Coverage.Skipped > 0 {
-		line += fmt.Sprintf(", but %d of %d %s", r.Coverage.Skipped, r.Coverage.Processes, unseen)
+	switch {
+	case r.Hidden:
+		line += ", but other users' processes are hidden"
+	case r.Coverage.Skipped > 0:
+		line += fmt.Sprintf(", but %d of %s unseen", r.Coverage.Skipped, many(r.Coverage.Processes, "process", "processes"))
 	}
 	return line
 }
