@@ -170,11 +170,22 @@ func refusal(b *strings.Builder, r *Remount, o Options) error {
 	}
 	fmt.Fprintf(b, "\nwhy:     %s\ninstead: %s\n", Text(r.Refusal), Text(r.Hint))
 	t := table{header: []string{"PID", "COMMAND", "CGROUP NS"}}
-	for _, s := range r.Sharers {
-		t.add(fmt.Sprint(s.PID), s.Command, inode(s.CgroupNS))
+	for i, s := range r.Sharers {
+		if i < mostSharers || o.Wide {
+			t.add(fmt.Sprint(s.PID), s.Command, inode(s.CgroupNS))
+		}
 	}
-	return part(b, &t, o)
+	if err := part(b, &t, o); err != nil {
+		return err
+	}
+	if more := len(r.Sharers) - len(t.rows); more > 0 {
+		fmt.Fprintf(b, "%d more: -o wide shows them\n", more)
+	}
+	return nil
 }
+
+// mostSharers is how many are listed without being asked for.
+const mostSharers = 10
 
 // remountTable has the mounts that are not simply healthy; all with Wide.
 func remountTable(b *strings.Builder, r *Remount, o Options) error {

@@ -168,6 +168,28 @@ func TestRemountText(t *testing.T) {
 	}
 }
 
+// Of many whom mending would hurt the first few are listed, with Wide all.
+func TestRemountManySharers(t *testing.T) {
+	view := Remount{Refusal: "others use it", Hint: "give it its own"}
+	for pid := 101; pid <= 112; pid++ {
+		view.Sharers = append(view.Sharers, RemountSharer{PID: pid, Command: "sh", CgroupNS: 4})
+	}
+	for wide, want := range map[bool][]string{false: {"110  sh", "2 more: -o wide shows them"}, true: {"110  sh", "112  sh"}} {
+		var b strings.Builder
+		if err := RemountText(&b, &view, Options{Wide: wide}); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range want {
+			if !strings.Contains(b.String(), "\n"+text) {
+				t.Errorf("no %q in\n%s", text, b.String())
+			}
+		}
+		if strings.Contains(b.String(), "\n111 ") != wide || strings.Contains(b.String(), "more:") == wide {
+			t.Errorf("wide %v:\n%s", wide, b.String())
+		}
+	}
+}
+
 // The first line is short whatever there is to count.
 func TestRemountFirstLine(t *testing.T) {
 	for _, outcome := range []string{outcomeNothing, outcomePlanned, outcomeMended, outcomeRefused, outcomeFailed} {

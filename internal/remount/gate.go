@@ -25,7 +25,7 @@ func (r *reading) gate(ctx context.Context, p *Plan) error {
 	with.Unknown = slices.DeleteFunc(with.Unknown, func(t inspect.Task) bool { return !r.fs.Exists(t) && t.PID != task.PID })
 	refusal := with.Refusal(r.fs.Reader, task)
 	p.Refusal, p.Hint = refusal.Why, refusal.Hint
-	if len(with.Others) > 0 && refusal.Why != "" {
+	if refusal.Why != "" && !with.First && !with.Reader { // the host is no list of processes
 		p.Sharers = r.sharers(with.Others)
 	}
 	if own, theirs := r.host.Own, r.subject.Host.Mounts; own != nil && own.RootDev != "" && (own.RootDev != theirs.RootDev || own.RootDir != theirs.RootDir) {
