@@ -64,7 +64,7 @@ func (d *Diagnosis) foreignMountRoot() []*Finding {
 			f.paths(v, m)
 			f.probeAt(g, v, m)
 			f.Message = fmt.Sprintf("its root is %s in their view: it shows a neighbour's cgroups, so what they read and write there is not theirs", m.NamespaceRoot)
-			f.Remedy.Notes = []string{"it may be meant: who mounted it decides; a fresh mount of the hierarchy made in their cgroup namespace shows their own tree"}
+			f.Remedy.Notes = []string{fmt.Sprintf("it may be meant: who mounted it decides; 'nsinspect remount %d --include foreign' plans a fresh mount, which shows their own tree", g.task().TID)}
 		}
 	})
 	return found.list

@@ -1,6 +1,10 @@
 package compare
 
-import "nsinspect/inspect"
+import (
+	"fmt"
+
+	"nsinspect/inspect"
+)
 
 // Sharing says who else uses the mount namespace of a task, and so whose view a
 // change of the task's mounts would change too.
@@ -73,6 +77,46 @@ func sees(t *inspect.MountTable, id int) bool {
 		}
 	}
 	return false
+}
+
+// Refusal says why the mounts of a task are not to be changed. Why is empty if
+// nothing stands against it.
+type Refusal struct {
+	// Why is a sentence, Hint what to do instead.
+	Why, Hint string
+	// Hurts tells whether others would be hurt; nil: that could not be found
+	// out.
+	Hurts *bool
+}
+
+// Refusal judges whether the mounts of t may be changed, as nobody of another
+// cgroup namespace may get to see that.
+func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
+	const ownMounts = "start it with a mount namespace of its own: unshare -C -m COMMAND"
+	stranger := r.CgroupNS != t.CgroupNS || r.Initial()
+	switch {
+	case t.MntNS == 0:
+		return Refusal{"its mount namespace could not be read, so who else uses it is not known", "run it as root on the host", nil}
+	case s.First:
+		return Refusal{"its mount namespace is the host's, and mending its mounts would break those of the host", ownMounts, truth(true)}
+	case s.Reader && stranger:
+		return Refusal{"its mount namespace is that of nsinspect itself, and mending its mounts would break those of the reader", ownMounts, truth(true)}
+	case len(s.Others) > 0:
+		return Refusal{
+			fmt.Sprintf("processes of other cgroup namespaces use its mount namespace (%s), and mending its mounts would break theirs", some(merge(nil, pids(s.Others)))),
+			"give it a mount namespace of its own first: unshare -m COMMAND", truth(true),
+		}
+	case len(s.Unknown) > 0:
+		return Refusal{
+			fmt.Sprintf("whether %s its mount namespace could not be found out", count(len(s.Unknown), "process that could not be read uses", "processes that could not be read use")),
+			"run it as root on the host", nil,
+		}
+	case !r.WholeHost:
+		return Refusal{"whether processes outside this PID namespace use its mount namespace could not be found out", "run it on the host, with its own /proc", nil}
+	case s.Reader:
+		return Refusal{"its mount namespace is that of nsinspect itself, which changes nothing of its own", fmt.Sprintf("run 'nsinspect remount %d' in another mount namespace of the host", t.TID), truth(false)}
+	}
+	return Refusal{}
 }
 
 // Alive tells whether the namespace's root directory is known to exist.
