@@ -126,9 +126,9 @@ func TestLiveControllerMountCovered(t *testing.T) {
 // What the reader has not mounted itself is missed by nobody, though every
 // process has a line of it.
 func TestLiveControllerMountedNowhere(t *testing.T) {
-	lt.Need(t, lt.Root, lt.Controllers("net_cls", "net_prio"))
+	lt.Need(t, lt.Root)
 	host := lt.NewHost(t)
-	mountNet(t, host)
+	lt.MountNet(t, host)
 	s := lt.Start(t)
 	if _, ok := lt.HostView(t, s.PID).Paths()["net_cls,net_prio"]; !ok {
 		t.Fatal("the kernel has no line of it")
