@@ -65,11 +65,12 @@ func newScene(t *testing.T) *scene {
 }
 
 // busy has processes come and go, in namespaces of their own too, until the test
-// ends.
+// ends. They have none of the scene's mounts, which would be copied with them.
 func (s *scene) busy(t *testing.T) {
 	t.Helper()
+	others := lt.NewHost(t)
 	for range 2 {
-		s.host.Background("sh", "sh", "-c", "while :; do unshare -C -m true; sh -c 'true & wait'; sleep 0.02; done")
+		others.Background("sh", "sh", "-c", "while :; do unshare -C -m true; sh -c 'true & wait'; sleep 0.02; done")
 	}
 }
 
