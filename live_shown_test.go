@@ -68,7 +68,9 @@ func newScene(t *testing.T) *scene {
 // ends. They have none of the scene's mounts, which would be copied with them.
 func (s *scene) busy(t *testing.T) {
 	t.Helper()
-	others := lt.NewHost(t)
+	others := s.host.Fork()
+	others.Become("unshare", "-m", "--propagation", "private", "--")
+	others.Do("umount -R /mnt")
 	for range 2 {
 		others.Background("sh", "sh", "-c", "while :; do unshare -C -m true; sh -c 'true & wait'; sleep 0.02; done")
 	}
