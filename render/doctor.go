@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -190,7 +191,7 @@ func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 		if len(r.Command) == 0 {
 			return
 		}
-		fmt.Fprintf(b, "%smend it: %s\n", indent, shell(r.Command))
+		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), shell(r.Command))
 	case len(r.Command) == 0:
 		fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
 	default:
@@ -204,6 +205,14 @@ func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 		fmt.Fprintf(b, "%s  %s%s\n", indent, shell(step), end)
 	}
 	fmt.Fprintf(b, "%sthen see: %s\n", indent, shell(f.Verify))
+}
+
+// willDo introduces a command of nsinspect's: without --apply it shows a plan.
+func willDo(command []string) string {
+	if slices.Contains(command, "--apply") {
+		return "mend it:"
+	}
+	return "what mending it would take:"
 }
 
 // shell writes a command as one types it. A step that is a line of shell is
