@@ -165,11 +165,7 @@ func namespaces(f *compare.Finding) string {
 
 func confirmation(f *compare.Finding) string {
 	if f.Confirmed != nil && *f.Confirmed && f.Mount != nil {
-		list, id := "tasks", f.Thread()
-		if f.Mount.FSType == "cgroup2" {
-			list, id = "cgroup.procs", f.PID
-		}
-		return fmt.Sprintf("confirmed: %s there does not list %d", list, id)
+		return fmt.Sprintf("confirmed: %s there does not list %d", Text(fmt.Sprint(f.Evidence["list"])), f.Thread())
 	}
 	if why, ok := f.Evidence["not_confirmed"].(string); ok && f.Severity != compare.Info && aboutMount(f) {
 		return "not confirmed by a second way: " + Text(why)
