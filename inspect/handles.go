@@ -118,9 +118,32 @@ type Submount struct {
 	Unbindable bool
 }
 
-// Submounts reads the mounts that a task sees below the mount with this ID, in
-// the order of its mountinfo, which puts parents first.
-func (f *FS) Submounts(t Task, id int) ([]Submount, error) {
+// Submounts are the mounts that a task sees, by the ID of the mount that each
+// lies upon.
+type Submounts map[int][]Submount
+
+// Below are the mounts upon the one with this ID, and those upon them: parents
+// first, and beside one another in the order of mountinfo.
+func (s Submounts) Below(id int) []Submount {
+	var list []Submount
+	seen := map[int]bool{id: true}
+	for next := s[id]; len(next) > 0; {
+		var below []Submount
+		for _, m := range next {
+			if seen[m.ID] {
+				continue // no table of the kernel's has a ring
+			}
+			seen[m.ID] = true
+			list = append(list, m)
+			below = append(below, s[m.ID]...)
+		}
+		next = below
+	}
+	return list
+}
+
+// Submounts reads what a task sees mounted upon what.
+func (f *FS) Submounts(t Task) (Submounts, error) {
 	d, err := f.tree.process(t.PID, t.TID)
 	if err != nil {
 		return nil, err
@@ -131,16 +154,16 @@ func (f *FS) Submounts(t Task, id int) ([]Submount, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return parseSubmounts(file, id)
+	return parseSubmounts(file)
 }
 
-func parseSubmounts(r io.Reader, id int) ([]Submount, error) {
-	all := map[int][]Submount{}
+func parseSubmounts(r io.Reader) (Submounts, error) {
+	all := Submounts{}
 	in := bufio.NewReaderSize(r, 32<<10)
 	for n := 1; ; n++ {
 		line, err := readLine(in)
 		if err == io.EOF {
-			break
+			return all, nil
 		}
 		if err == nil && n > maxMounts {
 			err = fmt.Errorf("mountinfo has more than %d lines", maxMounts)
@@ -156,17 +179,6 @@ func parseSubmounts(r io.Reader, id int) ([]Submount, error) {
 			all[m.ParentID] = append(all[m.ParentID], m)
 		}
 	}
-	var list []Submount
-	for next := all[id]; len(next) > 0; {
-		var below []Submount
-		for _, m := range next {
-			list = append(list, m)
-			below = append(below, all[m.ID]...)
-			delete(all, m.ID)
-		}
-		next = below
-	}
-	return list, nil
 }
 
 // parseSubmount takes fields 1, 2, 5, 7 and 9 of a line, as

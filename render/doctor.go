@@ -12,26 +12,49 @@ import (
 	"nsinspect/compare"
 )
 
-// foldAfter is how many like notes are told before the rest is only counted.
-const foldAfter = 3
+// Of notes of one check, and of its faults in one place, so many are told before
+// the rest is only counted: a container can mount ten thousand times.
+const (
+	foldNotes  = 3
+	foldFaults = 16
+)
+
+// fold is what findings have in common that are folded.
+type fold struct {
+	severity        compare.Severity
+	check           string
+	cgroupNS, mntNS uint64
+}
+
+func foldOf(f *compare.Finding) (key fold, after int) {
+	if f.Severity == compare.Info {
+		return fold{f.Severity, f.Check, 0, 0}, foldNotes
+	}
+	return fold{f.Severity, f.Check, f.CgroupNS, f.MntNS}, foldFaults
+}
 
 // DoctorText writes a report for people: the verdict, then each finding with
 // whom it touches, what it means, how it was confirmed and what mends it.
 func DoctorText(w io.Writer, r *compare.Report, o Options) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, paint(verdict(r), r, o))
-	notes := map[string]int{}
+	left := map[fold]int{}
+	for i := range r.Findings {
+		key, _ := foldOf(&r.Findings[i])
+		left[key]++
+	}
+	told := map[fold]int{}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		if f.Severity == compare.Info && !o.Wide {
-			if notes[f.Check]++; notes[f.Check] > foldAfter {
-				continue
-			}
+		key, after := foldOf(f)
+		left[key]--
+		if told[key]++; told[key] <= after || o.Wide {
+			fmt.Fprintln(&b)
+			finding(&b, f, o)
+		} else if left[key] == 0 {
+			fmt.Fprintf(&b, "\n%-7s  %s  %d more like these: -o wide shows them\n", f.Severity, f.Check, told[key]-after)
 		}
-		fmt.Fprintln(&b)
-		finding(&b, f, o)
 	}
-	folded(&b, notes)
 	if o.Wide {
 		if err := checks(&b, r, o); err != nil {
 			return err
@@ -233,15 +256,6 @@ func quote(s string) string {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// folded counts the notes that were not told.
-func folded(b *strings.Builder, notes map[string]int) {
-	for _, c := range compare.Checks {
-		if more := notes[c.Name] - foldAfter; more > 0 {
-			fmt.Fprintf(b, "\n%-7s  %s  %d more like these: -o wide shows them\n", compare.Info, c.Name, more)
-		}
-	}
 }
 
 func checks(b *strings.Builder, r *compare.Report, o Options) error {

@@ -72,15 +72,16 @@ func (j *job) unreachable() bool {
 // prepare reads what lies upon the mounts that are mended, puts the jobs into
 // an order, deepest mount point first, and words their steps.
 func (p *Plan) prepare(r *reading) error {
+	all, err := r.fs.Submounts(p.Process.Task)
+	if err != nil {
+		return fmt.Errorf("read the mounts of process %d: %w", p.Process.PID, err)
+	}
 	var kept []*job
 	for _, j := range p.jobs {
 		if !j.plan.Mends() {
 			continue
 		}
-		var err error
-		if j.submounts, err = r.fs.Submounts(p.Process.Task, j.old.ID); err != nil {
-			return fmt.Errorf("read the mounts of process %d: %w", p.Process.PID, err)
-		}
+		j.submounts = all.Below(j.old.ID)
 		if why := j.stuck(); why != "" {
 			j.plan.Action, j.plan.Reason = Refuse, why
 			continue

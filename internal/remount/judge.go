@@ -16,7 +16,7 @@ type judge struct {
 
 // job is what mending one mount takes.
 type job struct {
-	plan      *Mount // in Plan.Mounts, once that is complete
+	plan      *Mount // in Plan.Mounts
 	old       inspect.Mount
 	hierarchy *inspect.Hierarchy
 	members   []compare.Member
@@ -29,20 +29,14 @@ type decision struct {
 	job   *job
 }
 
-// add takes decisions into the plan.
-func (p *Plan) add(list []decision) {
-	for _, d := range list {
+// take takes decisions into the plan, all at once: a job points to its mount.
+func (p *Plan) take(list []decision) {
+	p.Mounts = make([]Mount, len(list))
+	for i, d := range list {
+		p.Mounts[i] = d.mount
 		if d.job != nil {
+			d.job.plan = &p.Mounts[i]
 			p.jobs = append(p.jobs, d.job)
-		}
-		p.Mounts = append(p.Mounts, d.mount)
-	}
-	// The slice may have moved: the jobs are found again by mount ID.
-	for _, j := range p.jobs {
-		for i := range p.Mounts {
-			if p.Mounts[i].MountID == j.old.ID {
-				j.plan = &p.Mounts[i]
-			}
 		}
 	}
 }

@@ -32,9 +32,11 @@ func newPlan(ctx context.Context, fs *inspect.FS, sys *calls, pid int, opts Opti
 	s := r.subject
 	p := &Plan{Process: s.Process, Skipped: s.Skipped, fs: fs, sys: sys, options: opts, roots: r.roots}
 	j := judge{reading: r, foreign: opts.Foreign}
+	var decisions []decision
 	for i := range r.view.Hierarchies {
-		p.add(j.hierarchy(&r.view.Hierarchies[i]))
+		decisions = append(decisions, j.hierarchy(&r.view.Hierarchies[i])...)
 	}
+	p.take(decisions)
 	p.Refusal, p.Hint = r.blind()
 	if len(p.jobs) == 0 {
 		return p, nil
