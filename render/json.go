@@ -15,12 +15,7 @@ const schemaVersion = 1
 
 // writeJSON writes one document.
 func writeJSON(w io.Writer, document any) error {
-	text, err := json.MarshalIndent(document, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(text, '\n'))
-	return err
+	return json.NewEncoder(newIndenter(w)).Encode(document)
 }
 
 // text is a string as JSON has it: null if it is not known. A value that is not
