@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,31 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threadEntrant enters namespaces on a thread of its own, and that thread never
-// goes back to the run-time's pool: a goroutine that ends locked takes its
-// thread with it (runtime.LockOSThread).
-type threadEntrant struct {
-	live bool
-	work chan func()
-}
-
-func (t *fsTree) entrant() entrant {
-	e := &threadEntrant{live: t.real, work: make(chan func())}
-	if t.real {
-		go onDisposableThread(func() {
-			for do := range e.work {
-				do()
-			}
-		})
-	}
-	return e
-}
-
-func (e *threadEntrant) close() { close(e.work) }
-
-// onDisposableThread runs do on a thread that is destroyed afterwards. The main
-// thread cannot be, and its namespaces are what /proc/self shows, so if the
-// goroutine sits on that, it keeps it busy and has another one do the work.
+// onDisposableThread runs do on a thread that never goes back to the run-time's
+// pool: a goroutine that ends locked takes its thread with it
+// (runtime.LockOSThread). The main thread cannot be destroyed, and its
+// namespaces are what /proc/self shows, so if the goroutine sits on that, it
+// keeps it busy and has another one do the work.
 func onDisposableThread(do func()) {
 	runtime.LockOSThread()
 	if unix.Gettid() != os.Getpid() {
@@ -50,24 +31,82 @@ func onDisposableThread(do func()) {
 	<-done
 }
 
-// in enters by setns(2), which takes CAP_SYS_ADMIN in the reader's user
-// namespace and in the one that owns the cgroup namespace (cgroupns_install in
-// kernel/cgroup/namespace.c).
-func (e *threadEntrant) in(d dir, ns uint64, do func(lens) error) error {
-	if !e.live {
-		return errRecorded
+// errAstray says that a thread could not come back, so that whatever else was
+// to be done on it was not.
+var errAstray = errors.New("the thread that went into another cgroup namespace could not come back")
+
+// entering runs do on a thread of its own, since the way there and back is far
+// shorter than one to another thread.
+func (t *fsTree) entering(do func(entrant)) {
+	if !t.real {
+		do(recordedEntrant{})
+		return
 	}
-	result := make(chan error)
-	e.work <- func() {
-		err := enter(d.(fsDir), ns)
+	Disposable(func() {
+		home, err := ownNamespace(t)
 		if err == nil {
-			err = do(threadLens{})
+			defer unix.Close(home)
+			err = unix.Setns(home, unix.CLONE_NEWCGROUP)
 		}
-		result <- err
-	}
-	return <-result
+		if err != nil && capable(capSysAdmin) {
+			// As for root of a user namespace that does not own its cgroup
+			// namespace: it can go into others and never come back.
+			do(apartEntrant{})
+			return
+		}
+		do(threadEntrant{home})
+	})
 }
 
+// ownNamespace opens this thread's cgroup namespace. A procfs of another PID
+// namespace does not show it; the kernel's own one, under its usual name, does.
+func ownNamespace(t *fsTree) (int, error) {
+	fd, err := fsDir(t.fd).file("thread-self/ns/cgroup")
+	if err != nil {
+		fd, err = retry(func() (int, error) {
+			return unix.Open("/proc/thread-self/ns/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		})
+	}
+	return fd, err
+}
+
+// threadEntrant enters namespaces on the thread that it is used on, and comes
+// back after each.
+type threadEntrant struct{ home int }
+
+// in ends the goroutine, and with it the thread, if the way back fails: nothing
+// more may be read there as if it were the reader's own view.
+func (e threadEntrant) in(d dir, ns uint64, do func(lens) error) error {
+	if err := enter(d.(fsDir), ns); err != nil {
+		return err
+	}
+	err := do(threadLens{})
+	if back := unix.Setns(e.home, unix.CLONE_NEWCGROUP); back != nil {
+		runtime.Goexit()
+	}
+	return err
+}
+
+// apartEntrant enters each namespace on a thread of its own.
+type apartEntrant struct{}
+
+func (apartEntrant) in(d dir, ns uint64, do func(lens) error) (err error) {
+	Disposable(func() {
+		if err = enter(d.(fsDir), ns); err == nil {
+			err = do(threadLens{})
+		}
+	})
+	return err
+}
+
+// recordedEntrant stays where it is.
+type recordedEntrant struct{}
+
+func (recordedEntrant) in(dir, uint64, func(lens) error) error { return errRecorded }
+
+// enter goes in by setns(2), which takes CAP_SYS_ADMIN in the reader's user
+// namespace and in the one that owns the cgroup namespace (cgroupns_install in
+// kernel/cgroup/namespace.c).
 func enter(d fsDir, ns uint64) error {
 	fd, err := d.file("ns/cgroup")
 	if err != nil {

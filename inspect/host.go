@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -18,6 +20,8 @@ type Want struct {
 	// some. Threads that are where their leader is are not told apart.
 	Threads   bool
 	ThreadsOf []int
+	// First asks for what is told of the first process of each namespace.
+	First bool
 	// Only, if not 0, is the one cgroup namespace to go into.
 	Only uint64
 }
@@ -56,6 +60,9 @@ func (t Task) Table() TableKey { return TableKey{t.MntNS, t.Root} }
 type Namespace struct {
 	NS      uint64
 	Members []Task
+	// First is the first of the members; without a PID if it was not asked for or
+	// could not be read.
+	First Process
 	// Entered is true if its view could be read: by entering it, or because it
 	// is the reader's own.
 	Entered bool
@@ -96,8 +103,13 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 		return nil, err
 	}
 	h.group()
-	if err := f.readNamespaces(ctx, h, want.Only); err != nil {
+	if err := f.readNamespaces(ctx, h, want); err != nil {
 		return nil, err
+	}
+	if want.First {
+		if err := f.readFirsts(ctx, h); err != nil {
+			return nil, err
+		}
 	}
 	if want.Views {
 		if err := f.readTables(ctx, h); err != nil {
@@ -129,39 +141,56 @@ func (f *FS) kernel() string {
 // each runs do for 0..n-1 on the FS's number of workers; do gets a scratch
 // buffer of its worker's.
 func (f *FS) each(ctx context.Context, n int, do func(i int, buf []byte)) error {
-	var next atomic.Int64
+	return f.share(ctx, n, func(next func() (int, bool)) {
+		buf := make([]byte, 0, scratchSize)
+		for i, ok := next(); ok; i, ok = next() {
+			do(i, buf)
+		}
+	})
+}
+
+// scratchSize is room for most files of a process, in bytes.
+const scratchSize = 8192
+
+// share runs the FS's number of workers, among whom next shares out 0..n-1.
+func (f *FS) share(ctx context.Context, n int, worker func(next func() (int, bool))) error {
+	var taken atomic.Int64
+	next := func() (int, bool) {
+		i := int(taken.Add(1)) - 1
+		return i, i < n && ctx.Err() == nil
+	}
 	var workers sync.WaitGroup
 	for range min(f.jobs, n) {
-		workers.Go(func() {
-			buf := make([]byte, 0, 8192)
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				do(i, buf)
-			}
-		})
+		workers.Go(func() { worker(next) })
 	}
 	workers.Wait()
 	return ctx.Err()
 }
 
-// readTasks reads every process; the results stay in the order of PIDs.
+// readTasks reads every process; the results are in the order of PIDs.
 func (f *FS) readTasks(ctx context.Context, h *Host, pids []int, want Want) error {
-	found := make([][]Task, len(pids))
-	skipped := make([][]Skipped, len(pids))
 	threadsOf := map[int]bool{}
 	for _, pid := range want.ThreadsOf {
 		threadsOf[pid] = true
 	}
+	found := make([]Task, len(pids))
+	var strays []Task
+	var mu sync.Mutex
 	err := f.each(ctx, len(pids), func(i int, buf []byte) {
-		found[i], skipped[i] = f.readProcess(pids[i], want, threadsOf[pids[i]], buf)
+		tasks, skipped := f.readProcess(pids[i], want, threadsOf[pids[i]], buf)
 		f.done.Add(1)
+		if len(tasks) > 0 {
+			found[i] = tasks[0]
+		}
+		if len(tasks) > 1 || len(skipped) > 0 {
+			mu.Lock()
+			strays = append(strays, tasks[min(1, len(tasks)):]...)
+			h.Skipped = append(h.Skipped, skipped...)
+			mu.Unlock()
+		}
 	})
-	for i := range found {
-		h.Tasks = append(h.Tasks, found[i]...)
-		h.Skipped = append(h.Skipped, skipped[i]...)
-	}
+	ended := func(t Task) bool { return t.PID == 0 }
+	h.Tasks = append(slices.DeleteFunc(found, ended), strays...)
+	slices.SortStableFunc(h.Tasks, func(a, b Task) int { return cmp.Compare(a.PID, b.PID) })
 	return err
 }

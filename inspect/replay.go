@@ -205,9 +205,7 @@ func (d *replayDir) close() {}
 // replayEntrant goes where whoever made the capture could go.
 type replayEntrant struct{ capture *capture }
 
-func (t *replayTree) entrant() entrant { return replayEntrant{t.capture} }
-
-func (replayEntrant) close() {}
+func (t *replayTree) entering(do func(entrant)) { do(replayEntrant{t.capture}) }
 
 func (e replayEntrant) in(d dir, ns uint64, do func(lens) error) error {
 	if nsOf(d.link("ns/cgroup")) != ns {

@@ -52,9 +52,13 @@ var NamespaceNames = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "use
 // namespace sees its peers. The error wraps ErrNoProcess, ErrZombie or
 // ErrExited, or says what could not be read.
 func (f *FS) Subject(ctx context.Context, pid int, peers []int) (*Subject, error) {
-	e := f.tree.entrant()
-	defer e.close()
-	return f.subject(ctx, e, pid, pid, peers)
+	return f.readTaskWhole(ctx, Task{PID: pid, TID: pid}, peers)
+}
+
+func (f *FS) readTaskWhole(ctx context.Context, t Task, peers []int) (s *Subject, err error) {
+	err = errAstray
+	f.tree.entering(func(e entrant) { s, err = f.subject(ctx, e, t.PID, t.TID, peers) })
+	return s, err
 }
 
 func (f *FS) subject(ctx context.Context, e entrant, pid, tid int, peers []int) (*Subject, error) {

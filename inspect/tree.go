@@ -21,8 +21,9 @@ type tree interface {
 	// link and read answer for names at the top of the tree.
 	link(name string) (string, error)
 	read(name string) ([]byte, error)
-	// entrant returns a reader that can go into cgroup namespaces.
-	entrant() entrant
+	// entering runs do with a reader that can go into cgroup namespaces. do may
+	// be cut short: what it is to give must until then say errAstray.
+	entering(do func(entrant))
 	// reader says in whose view everything is read.
 	reader() Reader
 	// system answers what no procfs holds.
@@ -51,7 +52,6 @@ type entrant interface {
 	// in enters the cgroup namespace of d's process, which must be ns, and
 	// runs do, whose reads are those of a member of that namespace.
 	in(d dir, ns uint64, do func(lens) error) error
-	close()
 }
 
 // lens reads a file of a process as a member of a namespace does.

@@ -41,7 +41,7 @@ func (r *recorder) within(ctx context.Context) error {
 			return nil
 		}
 		err := r.each(ctx, len(places), func(i int, _ []byte) {
-			r.enter(places[i])
+			r.tree.entering(func(e entrant) { r.enter(e, places[i]) })
 			r.inside.Add(1)
 		})
 		if err != nil {
@@ -129,9 +129,7 @@ func (r *recorder) want(p *inside, others []taskID) {
 
 // enter goes into a namespace with the first member that lets the reader in,
 // and looks at all that is wanted there.
-func (r *recorder) enter(p *inside) {
-	e := r.tree.entrant()
-	defer e.close()
+func (r *recorder) enter(e entrant, p *inside) {
 	wanted := p.wanted
 	for _, member := range p.members {
 		for len(wanted) > 0 {
