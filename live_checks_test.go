@@ -296,3 +296,34 @@ func freshMountsAt(t *testing.T, s *lt.Shell) {
 		}
 	}
 }
+
+// A procfs that hides processes is no host without processes.
+func TestLiveHiddenProcesses(t *testing.T) {
+	lt.Need(t, lt.Programs("setpriv"))
+	host := lt.NewHost(t)
+	other := strconv.Itoa(host.Sleep())
+	dir := t.TempDir()
+	binary := lt.CopyBinary(t, dir)
+	host.Do("chmod 755 %s/.. %s && mount -t tmpfs tmpfs /mnt", dir, dir)
+	for _, option := range []string{"hidepid=2", "hidepid=4"} {
+		host.Do("mkdir /mnt/%[1]s && mount -t proc -o %[1]s proc /mnt/%[1]s", option)
+		asUser := func(args ...string) lt.Result {
+			return host.Execute(append([]string{"setpriv", "--reuid", unprivileged, "--regid", unprivileged, "--clear-groups", "--", binary, "--proc", "/mnt/" + option}, args...)...)
+		}
+		d := doctorBy(t, asUser("doctor", "-J"))
+		if list := d.of("incomplete", ""); len(list) != 1 || !strings.Contains(list[0].Message, "hidepid") || !strings.Contains(list[0].Message, "root would see at least ") || d.Coverage.Skipped != 1 {
+			t.Errorf("%s: %s", option, dump(d))
+		}
+		if text := asUser("doctor"); strings.HasPrefix(text.Stdout, "nothing wrong found\n") {
+			t.Errorf("%s: what was not seen is called healthy:\n%s", option, text.Stdout)
+		}
+		for _, command := range []string{"show", "compare", "doctor"} {
+			if r := asUser(command, other); r.Status != 2 || r.Stdout != "" || !strings.Contains(r.Stderr, "hidepid") || !strings.Contains(r.Stderr, "hint: root may see it") {
+				t.Errorf("%s: %s: exit status %d: %s%s", option, command, r.Status, r.Stderr, r.Stdout)
+			}
+		}
+		if r := asUser("compare", "self"); r.Status != 0 || !strings.Contains(r.Stderr, "compared with no other process: ") || r.Stdout == "" {
+			t.Errorf("%s: compare self: exit status %d: %s%s", option, r.Status, r.Stderr, r.Stdout)
+		}
+	}
+}

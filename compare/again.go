@@ -74,7 +74,7 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 		d.family.parents[pid] = parent
 	}
 	for pid := range a.Kernel {
-		d.kernel[pid] = true
+		d.family.kernel[pid] = true
 	}
 	for _, g := range r.groups {
 		g.tasks = nil

@@ -57,12 +57,15 @@ func Headline(check string, n int) string {
 }
 
 func plural(one, more string) func(int) string {
-	return func(n int) string {
-		if n == 1 {
-			return "1 " + one
-		}
-		return fmt.Sprintf("%d %s", n, more)
+	return func(n int) string { return count(n, one, more) }
+}
+
+// count is a number of things, in words.
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
 	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // faultKey is what one fault belongs to: it is told once for all the processes
@@ -93,6 +96,9 @@ func (f *faults) at(k faultKey, g *group, tasks []inspect.Task) (*Finding, bool)
 		found = &Finding{
 			Check: f.check, CgroupNS: k.cgroupNS, MntNS: k.mntNS,
 			PID: tasks[0].PID, Evidence: map[string]any{}, task: tasks[0],
+		}
+		if t := found.task; t.TID != t.PID {
+			found.Evidence["thread"] = t.TID
 		}
 		if g.subject != nil && g.subject.Process.PID == found.PID {
 			found.Command = g.subject.Process.Command

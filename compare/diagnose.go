@@ -23,7 +23,6 @@ type Diagnosis struct {
 	facts  facts
 	// openFiles asks for a look through all open files of the host.
 	openFiles bool
-	kernel    map[int]bool // the kernel threads among those looked at
 	// shared are the tasks of each mount namespace, once somebody asks.
 	shared map[uint64][]inspect.Task
 	// strangers are tasks whose mount namespace is not known, with the mount
@@ -47,8 +46,7 @@ type round interface {
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
 		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{},
-		family: family{parents: map[int]int{}, tasks: make(map[int]inspect.Task, len(h.Tasks))},
-		kernel: map[int]bool{},
+		family: family{parents: map[int]int{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), kernel: map[int]bool{}, reader: h.Reader.PID},
 	}
 	if len(only) > 0 {
 		d.only = map[int]bool{}

@@ -99,4 +99,13 @@ func (r *Report) Worst() (s Severity, ok bool) {
 	return s, ok
 }
 
+// Thread is the thread that the fault was examined on: the process's leader,
+// whose ID is PID, or one that is elsewhere. 0: it is not about processes.
+func (f *Finding) Thread() int {
+	if f.task.TID == 0 {
+		return f.PID
+	}
+	return f.task.TID
+}
+
 func truth(b bool) *bool { return &b }

@@ -29,7 +29,7 @@ func (d *Diagnosis) delegationNotEnforced() []*Finding {
 		}
 		return []*Finding{{
 			Check: "delegation-not-enforced", PIDs: []int{}, Evidence: map[string]any{"mount_point": m.MountPoint, "private_processes": private},
-			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %d processes live in private cgroup namespaces: these only hide what is outside, file permissions alone keep root inside from changing its own limits or moving out", private),
+			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %s in private cgroup namespaces: these only hide what is outside, file permissions alone keep root inside from changing its own limits or moving out", count(private, "process lives", "processes live")),
 			Remedy:  Remedy{Steps: nil, Notes: []string{"mount cgroup2 with nsdelegate at boot, with all the options that it has now: a mount in the initial cgroup namespace sets them for the whole host"}},
 			Verify:  []string{"nsinspect", "doctor"},
 		}}

@@ -45,7 +45,7 @@ func outsidePath(g *group) any {
 func (d *Diagnosis) noCgroupMount() []*Finding {
 	found := newFaults("no-cgroup-mount")
 	for _, g := range d.groups {
-		if len(g.tasks) == 0 || !g.mountless() || d.kernel[g.task().PID] {
+		if len(g.tasks) == 0 || !g.mountless() || d.family.kernel[g.task().PID] {
 			continue
 		}
 		t := g.task()
@@ -87,6 +87,10 @@ func (d *Diagnosis) incomplete() []*Finding {
 			liftable[s.PID] = true
 		}
 	}
+	least := ""
+	if d.host.Hidden {
+		least = "at least "
+	}
 	var reasons []string
 	for why := range by {
 		reasons = append(reasons, why)
@@ -102,7 +106,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 	sort.Ints(f.PIDs)
 	f.Message = fmt.Sprintf("%d of %d processes not looked at: %s", len(all), d.processes(), strings.Join(reasons, ", "))
 	if d.host.Reader.UID != 0 && len(liftable) > 0 {
-		f.Message += fmt.Sprintf("; root would see %d more", len(liftable))
+		f.Message += fmt.Sprintf("; root would see %s%d more", least, len(liftable))
 		f.Remedy.Notes = []string{"run it as root"}
 	} else if len(liftable) > 0 && !d.host.Reader.CanEnter {
 		f.Remedy.Notes = []string{"entering a cgroup namespace takes CAP_SYS_ADMIN"}

@@ -97,7 +97,7 @@ func (d *Diagnosis) remedies() {
 			continue
 		}
 		for _, g := range d.groups {
-			if g.subject == nil || g.subject.Process.PID != f.PID || len(g.tasks) == 0 || g.task().MntNS != f.MntNS {
+			if g.subject == nil || len(g.tasks) == 0 || g.task() != f.task {
 				continue
 			}
 			for i := range g.views {

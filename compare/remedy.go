@@ -50,7 +50,9 @@ func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	case len(with.Others) > 0:
 		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(merge(nil, pids(with.Others))))}
 	case len(with.Unknown) > 0:
-		return nil, []string{fmt.Sprintf("whether %d processes that could not be read use this mount namespace could not be found out: run it as root", len(with.Unknown))}
+		return nil, []string{fmt.Sprintf("whether %s this mount namespace could not be found out: run it as root", count(len(with.Unknown), "process that could not be read uses", "processes that could not be read use"))}
+	case !d.host.Reader.WholeHost:
+		return nil, []string{"whether processes outside this PID namespace use this mount namespace could not be found out: run it on the host, with its own /proc"}
 	}
 	return truth(true), []string{"no other cgroup namespace uses this mount namespace"}
 }
@@ -88,7 +90,7 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 	case !m.Parent.Known || m.Parent.Shared && !m.Parent.Visible:
 		return "the mount that it lies on cannot be named by a path, so whether the change would reach others cannot be controlled: no commands are given"
 	case m.Submounts > 0:
-		return fmt.Sprintf("%d mounts lie upon it, which would have to be taken away first: no commands are given", m.Submounts)
+		return fmt.Sprintf("%s upon it and would have to be taken away first: no commands are given", count(m.Submounts, "mount lies", "mounts lie"))
 	case stackedOn(v, m):
 		return "another mount of the same hierarchy lies under it, which would refuse the fresh one: no commands are given"
 	}
@@ -109,7 +111,7 @@ func stackedOn(v *HierarchyView, m *MountView) bool {
 // namespace by file descriptor (-N), and mount(2) is called by a member of its
 // cgroup namespace (nsenter -C), which is what gives the new mount its root.
 func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
-	pid := fmt.Sprint(t.PID)
+	pid := fmt.Sprint(t.TID) // a thread has namespaces of its own
 	inside := func(argv ...string) []string {
 		return append([]string{"nsenter", "-t", pid, "-C", "--"}, argv...)
 	}

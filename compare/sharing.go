@@ -5,7 +5,8 @@ import "nsinspect/inspect"
 // Sharing says who else uses the mount namespace of a task, and so whose view a
 // change of the task's mounts would change too.
 type Sharing struct {
-	// First tells that it is PID 1's, Reader that it is the reader's own.
+	// First tells that it is the host's PID 1's, Reader that it is the reader's
+	// own.
 	First, Reader bool
 	// Others are the tasks in other cgroup namespaces that use it.
 	Others []inspect.Task
@@ -31,7 +32,7 @@ func Strangers(h *inspect.Host) []inspect.Task {
 // could not be read: mount IDs are unique on a host, so whoever sees the mount
 // is in its namespace.
 func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
-	s := Sharing{First: t.PID == 1}
+	s := Sharing{First: isInit(h, t)}
 	if t.MntNS == 0 {
 		s.Unknown = append(s.Unknown, t) // nothing can be compared with it
 	}
@@ -52,7 +53,7 @@ func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.Mou
 		if !shares {
 			continue
 		}
-		s.First = s.First || o.PID == 1
+		s.First = s.First || isInit(h, o)
 		s.Reader = s.Reader || o.PID == h.Reader.PID
 		if o.CgroupNS != t.CgroupNS {
 			s.Others = append(s.Others, o)
@@ -60,6 +61,10 @@ func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.Mou
 	}
 	return s
 }
+
+// isInit tells whether a task is the host's first process: PID 1, if that is a
+// number of the initial PID namespace.
+func isInit(h *inspect.Host, t inspect.Task) bool { return t.PID == 1 && h.Reader.WholeHost }
 
 func sees(t *inspect.MountTable, id int) bool {
 	for i := range t.Cgroup {

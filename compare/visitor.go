@@ -6,6 +6,8 @@ import "nsinspect/inspect"
 type family struct {
 	parents map[int]int
 	tasks   map[int]inspect.Task // the leaders, by PID
+	kernel  map[int]bool         // the kernel threads among those looked at
+	reader  int                  // the reader's PID
 }
 
 // ancestor returns the nearest ancestor for which is holds.
@@ -27,7 +29,7 @@ func (f family) ancestor(pid int, is func(inspect.Task) bool) (inspect.Task, boo
 // the first of its PID namespace: it was put there from another one.
 func (f family) fromOutside(pid int) bool {
 	parent, ok := f.parents[pid]
-	return ok && parent == 0 && pid > 2 // 2 is kthreadd
+	return ok && parent == 0 && pid != 1 && !f.kernel[pid]
 }
 
 // descends tells whether pid is a descendant of ancestor.
@@ -40,7 +42,7 @@ func (f family) descends(pid, ancestor int) bool {
 // namespace from elsewhere (nsenter, a debug shell): it still is where its
 // nearest ancestor in another cgroup namespace is, nobody between the two lives
 // inside, and the namespace has members of its own, inside, that are not its
-// children.
+// children. Of the reader the last is not asked: it may not be let see them.
 func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []inspect.Task, inside func(inspect.Task) bool) bool {
 	if !f.fromOutside(t.PID) {
 		a, ok := f.ancestor(t.PID, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS || inside(a) })
@@ -54,7 +56,7 @@ func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []i
 			}
 		}
 	}
-	native := false
+	native := t.PID == f.reader
 	for _, m := range members {
 		if !inside(m) {
 			continue

@@ -94,11 +94,12 @@ type answersFile struct {
 }
 
 type readerEntry struct {
-	PID      int    `json:"pid"`
-	CgroupNS uint64 `json:"cgroup_ns"`
-	UID      int    `json:"uid"`
-	CanEnter bool   `json:"can_enter"`
-	SamePIDs bool   `json:"same_pids"`
+	PID       int    `json:"pid"`
+	CgroupNS  uint64 `json:"cgroup_ns"`
+	UID       int    `json:"uid"`
+	CanEnter  bool   `json:"can_enter"`
+	SamePIDs  bool   `json:"same_pids"`
+	WholeHost bool   `json:"whole_host"`
 }
 
 type openEntry struct {

@@ -20,6 +20,10 @@ import (
 // every host since Linux 4.6 (enum init_ns_ino in include/uapi/linux/nsfs.h).
 const InitialCgroupNS = 4026531835
 
+// initialPIDNS is the inode of the initial PID namespace, the same since Linux
+// 3.8 (there too).
+const initialPIDNS = 4026531836
+
 // capSysAdmin is CAP_SYS_ADMIN's bit in the CapEff mask (capabilities(7)).
 const capSysAdmin = 21
 
@@ -54,6 +58,9 @@ type Reader struct {
 	// SamePIDs tells whether the numbers in the procfs are those that this
 	// process itself sees, in cgroup.procs for instance.
 	SamePIDs bool
+	// WholeHost tells whether the procfs is that of the initial PID namespace,
+	// which has all processes in it (pid_namespaces(7)).
+	WholeHost bool
 }
 
 // Initial tells whether the reader is in the initial cgroup namespace.
@@ -145,6 +152,8 @@ func (t *fsTree) reader() Reader {
 		// kernel's own one, under its usual name, then does.
 		r.UID = os.Geteuid()
 		r.SamePIDs = r.PID == os.Getpid()
+		// A process of the initial PID namespace is in no other procfs.
+		r.WholeHost = r.PID != 0 && nsOf(t.link("thread-self/ns/pid")) == initialPIDNS
 		r.CgroupNS = nsOf(t.link("thread-self/ns/cgroup"))
 		if r.CgroupNS == 0 {
 			r.CgroupNS = nsOf(os.Readlink("/proc/thread-self/ns/cgroup"))
@@ -156,6 +165,7 @@ func (t *fsTree) reader() Reader {
 		if d, err := t.process(r.PID, r.PID); err == nil {
 			defer d.close()
 			r.CgroupNS = nsOf(d.link("ns/cgroup"))
+			r.WholeHost = nsOf(d.link("ns/pid")) == initialPIDNS
 			if st, err := readStatus(d); err == nil {
 				r.UID = st.uid
 			}

@@ -44,6 +44,9 @@ type Host struct {
 	OwnCgroups *Cgroups
 	// Skipped is what could not be read.
 	Skipped []Skipped
+	// Hidden tells that there are processes which the procfs does not let the
+	// reader see (hidepid).
+	Hidden bool
 }
 
 // TableKey tells mount tables apart: a chrooted process sees other mounts than
@@ -92,12 +95,11 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 		f.scanning(true)
 		defer f.scanning(false)
 	}
-	pids, err := f.tree.pids()
+	pids, err := f.allPIDs()
 	if err != nil {
-		return nil, fmt.Errorf("list the processes: %w", err)
+		return nil, err
 	}
-	sort.Ints(pids)
-	h := &Host{Reader: f.Reader, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}}
+	h := &Host{Reader: f.Reader, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}, Hidden: f.tree.hides(1)}
 	f.total.Store(int64(len(pids)))
 	if err := f.readTasks(ctx, h, pids, want); err != nil {
 		return nil, err
@@ -128,6 +130,20 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 		return a.What < b.What
 	})
 	return h, nil
+}
+
+// allPIDs are the processes that the procfs lists, and those that it is known to
+// hide, in order.
+func (f *FS) allPIDs() ([]int, error) {
+	pids, err := f.tree.pids()
+	if err != nil {
+		return nil, fmt.Errorf("list the processes: %w", err)
+	}
+	sort.Ints(pids)
+	if f.tree.hides(1) && !slices.Contains(pids, 1) {
+		pids = append([]int{1}, pids...)
+	}
+	return pids, nil
 }
 
 func (f *FS) kernel() string {

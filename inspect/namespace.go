@@ -209,22 +209,29 @@ func (f *FS) readCgroups(d dir, buf []byte) (*Cgroups, error) {
 // someCgroups returns the cgroup file of the reader, or of the first task that
 // has one: it names the hierarchies.
 func (f *FS) someCgroups(tasks []Task) *Cgroups {
-	candidates := append([]Task{{PID: f.Reader.PID, TID: f.Reader.PID}}, tasks...)
-	for _, t := range candidates {
-		if t.PID == 0 {
-			continue
-		}
-		d, err := f.tree.process(t.PID, t.TID)
-		if err != nil {
-			continue
-		}
-		c, err := f.readCgroups(d, nil)
-		d.close()
-		if err == nil {
+	if c := f.cgroupsOf(Task{PID: f.Reader.PID, TID: f.Reader.PID}); c != nil {
+		return c
+	}
+	for _, t := range tasks {
+		if c := f.cgroupsOf(t); c != nil {
 			return c
 		}
 	}
 	return nil
+}
+
+// cgroupsOf returns a task's cgroup file; nil if there is none to be read.
+func (f *FS) cgroupsOf(t Task) *Cgroups {
+	d, err := f.tree.process(t.PID, t.TID)
+	if err != nil {
+		return nil
+	}
+	defer d.close()
+	c, err := f.readCgroups(d, nil)
+	if err != nil {
+		return nil
+	}
+	return c
 }
 
 // errNoReader says that the procfs does not show the reader.

@@ -72,9 +72,9 @@ func (r *recorder) atTop() {
 
 // processes takes in all processes that there are.
 func (r *recorder) processes(ctx context.Context) error {
-	pids, err := r.tree.pids()
+	pids, err := r.allPIDs()
 	if err != nil {
-		return fmt.Errorf("list the processes: %w", err)
+		return err
 	}
 	r.total.Store(int64(len(pids)))
 	return r.each(ctx, len(pids), func(i int, buf []byte) {
@@ -125,6 +125,11 @@ func (r *recorder) forget(pid int) {
 // task reads a task's directory until nothing changes meanwhile; nil if it has
 // ended.
 func (r *recorder) task(id taskID) *taskFiles {
+	if r.tree.hides(id.pid) {
+		t := newTaskFiles()
+		t.errs[""] = errHidden
+		return t
+	}
 	d, err := r.tree.process(id.pid, id.tid)
 	if err != nil {
 		if gone(err) {

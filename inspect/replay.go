@@ -101,6 +101,11 @@ func (t *replayTree) threads(pid int) ([]int, error) {
 	return append([]int{pid}, t.capture.threads[pid]...), nil
 }
 
+func (t *replayTree) hides(pid int) bool {
+	files := t.capture.tasks[taskID{pid, pid}]
+	return files != nil && files.errs[""] != nil && files.errs[""].Error() == errHidden.Error()
+}
+
 func (t *replayTree) process(pid, tid int) (dir, error) {
 	id := taskID{pid, tid}
 	files := t.capture.tasks[id]

@@ -11,6 +11,9 @@ var (
 	ErrNoProcess = errors.New("no such process")
 	ErrZombie    = errors.New("it is a zombie")
 	ErrExited    = errors.New("it ended while it was read")
+	// ErrHidden is given where the procfs hides processes of other users
+	// (hidepid), so that it cannot be told from one that is not there.
+	ErrHidden = errors.New("there is none that this procfs shows to this user (hidepid)")
 )
 
 // View is what a reader in one cgroup namespace reads of a process.
@@ -99,14 +102,20 @@ func (f *FS) openSubject(p *Process) (dir, error) {
 	pid := p.PID
 	d, err := f.tree.process(p.PID, p.TID)
 	if err != nil {
-		if gone(err) {
+		if gone(err) && !f.tree.hides(1) {
 			return nil, fmt.Errorf("process %d: %w", pid, ErrNoProcess)
+		}
+		if gone(err) {
+			err = ErrHidden
 		}
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
 	if err := f.describe(d, p); err != nil {
 		d.close()
-		if gone(err) {
+		switch {
+		case gone(err) && f.tree.hides(1):
+			err = ErrHidden
+		case gone(err):
 			return nil, fmt.Errorf("process %d: %w", pid, ErrExited)
 		}
 		return nil, fmt.Errorf("read process %d: %w", pid, err)

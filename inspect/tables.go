@@ -3,6 +3,7 @@ package inspect
 import (
 	"context"
 	"io"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -92,9 +93,14 @@ func tableFrom(file io.ReadCloser, err error) (*MountTable, error) {
 	return ParseMountInfo(file)
 }
 
-// ownTable returns the reader's own mount table.
+// ownTable returns the reader's own mount table. A procfs of another PID
+// namespace does not show the reader; the kernel's own one, under its usual
+// name, then does.
 func (f *FS) ownTable() (*MountTable, error) {
 	pid := f.Reader.PID
+	if pid == 0 && f.tree.live() {
+		return tableFrom(os.Open("/proc/self/mountinfo"))
+	}
 	if pid == 0 {
 		return nil, errNoReader
 	}

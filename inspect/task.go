@@ -27,6 +27,10 @@ var errNoNamespace = errors.New("it has left its namespaces")
 // errMoving says that a process changed faster than it could be read.
 var errMoving = errors.New("it keeps changing its cgroups or namespaces")
 
+// errHidden says that a process is there, but not for this reader. That goes for
+// all that the procfs does not let it see.
+var errHidden = errors.New("the procfs hides it and all processes of other users (hidepid): permission denied")
+
 func skipped(pid int, err error) Skipped {
 	var r *readError
 	if errors.As(err, &r) {
@@ -37,6 +41,9 @@ func skipped(pid int, err error) Skipped {
 
 // readProcess returns a process and those of its threads that are asked for.
 func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, []Skipped) {
+	if f.tree.hides(pid) {
+		return []Task{{PID: pid, TID: pid}}, []Skipped{skipped(pid, errHidden)}
+	}
 	leader, err := f.readTask(pid, pid, want.Views, buf)
 	if errors.Is(err, errNoNamespace) {
 		// If only the leader has ended, the process lives on in its threads.

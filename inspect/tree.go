@@ -16,6 +16,9 @@ type tree interface {
 	// pids and threads list the processes, and the threads of one.
 	pids() ([]int, error)
 	threads(pid int) ([]int, error)
+	// hides tells whether there is a process with this ID that the reader may
+	// not know of (hidepid, proc(5)).
+	hides(pid int) bool
 	// process opens /proc/PID, or /proc/PID/task/TID if tid is another number.
 	process(pid, tid int) (dir, error)
 	// link and read answer for names at the top of the tree.
@@ -125,6 +128,13 @@ func (t *fsTree) process(pid, tid int) (dir, error) {
 		return nil, err
 	}
 	return fsDir(fd), nil
+}
+
+// hides knows of one such process: every PID namespace has a process 1
+// (pid_namespaces(7)). Of the others a procfs that hides them says nothing.
+func (t *fsTree) hides(pid int) bool {
+	var st unix.Stat_t
+	return t.real && pid == 1 && unix.Fstatat(t.fd, "1", &st, 0) == unix.ENOENT
 }
 
 func (t *fsTree) link(name string) (string, error) { return fsDir(t.fd).link(name) }

@@ -154,6 +154,9 @@ func location(f *compare.Finding) string {
 		return ""
 	}
 	who := fmt.Sprint(f.PID)
+	if f.Thread() != f.PID {
+		who = fmt.Sprintf("thread %d of %d", f.Thread(), f.PID)
+	}
 	if f.Command != "" {
 		who += " " + Text(f.Command)
 	}
@@ -187,11 +190,11 @@ func namespaces(f *compare.Finding) string {
 
 func confirmation(f *compare.Finding) string {
 	if f.Confirmed != nil && *f.Confirmed && f.Mount != nil {
-		list := "tasks"
+		list, id := "tasks", f.Thread()
 		if f.Mount.FSType == "cgroup2" {
-			list = "cgroup.procs"
+			list, id = "cgroup.procs", f.PID
 		}
-		return fmt.Sprintf("confirmed: %s there does not list %d", list, f.PID)
+		return fmt.Sprintf("confirmed: %s there does not list %d", list, id)
 	}
 	if why, ok := f.Evidence["not_confirmed"].(string); ok && f.Severity != compare.Info {
 		return "not confirmed by a second way: " + Text(why)

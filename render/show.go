@@ -72,7 +72,7 @@ func strayThreads(w io.Writer, pid int, threads []inspect.Task) error {
 	if len(threads) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "\n%d of its threads are in other cgroups or namespaces: see 'nsinspect compare %d'\n", len(threads), threads[0].TID)
+	_, err := fmt.Fprintf(w, "\n%s in other cgroups or namespaces: see 'nsinspect compare %d'\n", many(len(threads), "of its threads is", "of its threads are"), threads[0].TID)
 	return err
 }
 

@@ -23,6 +23,10 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		case arg == "--":
 			operands = append(operands, rest...)
 			rest = nil
+		case arg == "help" && command == nil:
+			flags = append(flags, "--help")
+		case arg == "--version":
+			return []string{args[0], arg}, nil // whatever else is asked for
 		case !isFlag(arg) && command == nil:
 			if command = app.Command(arg); command == nil {
 				return nil, usageError("unknown command %q", arg)

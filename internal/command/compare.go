@@ -50,17 +50,22 @@ func runCompare(ctx context.Context, in *invocation) (int, error) {
 	return in.finish(statusOK, s.Skipped), err
 }
 
-// subject reads the process with the peers asked for; PID 1 if none is, and if
-// there is one.
+// subject reads the process with the peers asked for; PID 1 if none is, as far
+// as there is one that can be read.
 func (in *invocation) subject(ctx context.Context, pid int, peers []int) (*inspect.Subject, error) {
 	if len(peers) > 0 || pid == 1 {
 		return in.fs.Subject(ctx, pid, peers)
 	}
 	s, err := in.fs.Subject(ctx, pid, []int{1})
-	if errors.Is(err, inspect.ErrNoProcess) {
-		return in.fs.Subject(ctx, pid, nil)
+	if err == nil {
+		return s, nil
 	}
-	return s, err
+	alone, failed := in.fs.Subject(ctx, pid, nil)
+	if failed == nil && !errors.Is(err, inspect.ErrNoProcess) {
+		alone.Skipped = append(alone.Skipped, inspect.Skipped{PID: 1, What: "process", Reason: err.Error()})
+		in.say("compared with no other process: " + err.Error())
+	}
+	return alone, failed
 }
 
 // roots searches for the root directories of the subject's cgroup namespace.

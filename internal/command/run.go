@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -53,8 +54,11 @@ func Run(ctx context.Context, p Process) int {
 	}
 	if err != nil {
 		r.say(err.Error())
-		if errors.As(err, &hinted) {
+		switch {
+		case errors.As(err, &hinted):
 			r.hint(hinted.hint)
+		case errors.Is(err, inspect.ErrHidden), errors.Is(err, fs.ErrPermission):
+			r.hint("root may see it")
 		}
 		return statusFailed
 	}
