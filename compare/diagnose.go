@@ -30,6 +30,7 @@ type Diagnosis struct {
 	strangers []inspect.Task
 	tables    []*inspect.MountTable
 	owners    map[uint64]uint64 // of mount namespaces
+	sharing   map[placeOfMount]Sharing
 	drafts    []*Finding
 	rounds    []round
 	asked     round
@@ -45,7 +46,7 @@ type round interface {
 // are judged; none means all.
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
-		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{},
+		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, sharing: map[placeOfMount]Sharing{},
 		family: family{parents: map[int]int{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), kernel: map[int]bool{}, reader: h.Reader.PID},
 	}
 	if len(only) > 0 {

@@ -177,13 +177,16 @@ var runtimePath = regexp.MustCompile(`(^|[/:-])(docker|kubepods|libpod|lxc|ecs|c
 func (d *Diagnosis) controllerUnscoped() []*Finding {
 	found := newFaults("controller-unscoped")
 	d.eachPlace(func(g *group) {
+		if !d.container(g) {
+			return
+		}
 		scoped := ""
 		for i := range g.views {
 			if v := &g.views[i]; v.Hierarchy.Version() == 1 && runtimePath.MatchString(v.HostPath) {
 				scoped = v.HostPath
 			}
 		}
-		if scoped == "" || !d.container(g) {
+		if scoped == "" {
 			return
 		}
 		for i := range g.views {

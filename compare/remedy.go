@@ -42,13 +42,14 @@ func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	if d.container(g) {
 		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
 	}
-	with := SharingOf(d.host, t, m.ID, d.tables)
+	with := d.users(t, m.ID)
 	if with.First || with.Reader && d.host.Reader.Initial() {
 		return truth(false), []string{"it shares the host's mount namespace, so mending this mount would break the host's: start it with a mount namespace of its own (unshare -C -m), then mount its hierarchies there"}
 	}
+	others := elsewhere(with.Others, t.CgroupNS)
 	switch {
-	case len(with.Others) > 0:
-		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(merge(nil, pids(with.Others))))}
+	case len(others) > 0:
+		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(others))}
 	case len(with.Unknown) > 0:
 		return nil, []string{fmt.Sprintf("whether %s this mount namespace could not be found out: run it as root", count(len(with.Unknown), "process that could not be read uses", "processes that could not be read use"))}
 	case !d.host.Reader.WholeHost:

@@ -1,6 +1,10 @@
 package compare
 
-import "nsinspect/inspect"
+import (
+	"slices"
+
+	"nsinspect/inspect"
+)
 
 // Sharing says who else uses the mount namespace of a task, and so whose view a
 // change of the task's mounts would change too.
@@ -32,6 +36,13 @@ func Strangers(h *inspect.Host) []inspect.Task {
 // could not be read: mount IDs are unique on a host, so whoever sees the mount
 // is in its namespace.
 func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
+	s := usersOf(h, t, mount, tables)
+	s.Others = slices.DeleteFunc(s.Others, func(o inspect.Task) bool { return o.CgroupNS == t.CgroupNS })
+	return s
+}
+
+// usersOf is SharingOf with all who use the mount namespace among the others.
+func usersOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
 	s := Sharing{First: isInit(h, t)}
 	if t.MntNS == 0 {
 		s.Unknown = append(s.Unknown, t) // nothing can be compared with it
@@ -50,16 +61,43 @@ func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.Mou
 			}
 			shares = table != nil && sees(table, mount)
 		}
-		if !shares {
-			continue
-		}
-		s.First = s.First || isInit(h, o)
-		s.Reader = s.Reader || o.PID == h.Reader.PID
-		if o.CgroupNS != t.CgroupNS {
+		if shares {
+			s.First = s.First || isInit(h, o)
+			s.Reader = s.Reader || o.PID == h.Reader.PID
 			s.Others = append(s.Others, o)
 		}
 	}
 	return s
+}
+
+// placeOfMount is a mount in a mount namespace.
+type placeOfMount struct {
+	mntNS uint64
+	mount int
+}
+
+// users is usersOf, found out once for all findings on a mount: on a large host
+// there may be thousands.
+func (d *Diagnosis) users(t inspect.Task, mount int) Sharing {
+	key := placeOfMount{t.MntNS, mount}
+	s, known := d.sharing[key]
+	if !known || t.MntNS == 0 {
+		s = usersOf(d.host, t, mount, d.tables)
+		d.sharing[key] = s
+	}
+	return s
+}
+
+// elsewhere are those of the tasks, in the order of their IDs, that are in other
+// cgroup namespaces.
+func elsewhere(tasks []inspect.Task, ns uint64) []int {
+	list := make([]int, 0, len(tasks))
+	for _, t := range tasks {
+		if t.CgroupNS != ns && (len(list) == 0 || list[len(list)-1] != t.PID) {
+			list = append(list, t.PID)
+		}
+	}
+	return list
 }
 
 // isInit tells whether a task is the host's first process: PID 1, if that is a
