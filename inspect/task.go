@@ -118,7 +118,7 @@ func namespaceLink(text string, err error) (uint64, error) {
 	if ns := nsOf(text, nil); ns != 0 {
 		return ns, nil
 	}
-	return 0, &readError{"ns/cgroup", fmt.Errorf("%q names no namespace", clip([]byte(text)))}
+	return 0, &readError{"ns/cgroup", fmt.Errorf("%q names no namespace", clip(text))}
 }
 
 // readViews reads what a view of the task is judged by. A mount namespace or
