@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -178,6 +180,46 @@ func TestLibraryStatus(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestLibraryUser holds who owns a process's directory against its status file,
+// also of a process that may not be dumped, whose other files are root's.
+func TestLibraryUser(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	want := os.Geteuid()
+	if want == 0 {
+		want = 65534
+		child := exec.Command("sleep", "60")
+		child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = child.Process.Kill(), child.Wait() }()
+	}
+	fs, err := Open("/proc", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.Close()
+	users := map[int]bool{}
+	eachProcess(t, func(d dir, p procfs.Proc) error {
+		ours, err := fs.effectiveUser(d)
+		if err != nil {
+			return err
+		}
+		theirs, err := p.NewStatus()
+		if err != nil {
+			return err
+		}
+		users[ours] = true
+		return differ(int(theirs.UIDs[1]), ours)
+	})
+	if !users[want] {
+		t.Errorf("no process of user %d was compared", want)
+	}
 }
 
 // TestLibraryMountInfo compares with moby's parser what every process of this

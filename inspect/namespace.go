@@ -143,7 +143,7 @@ func (f *FS) readPair(e entrant, t Task, first *Process, buf []byte) (Pair, erro
 			return Pair{}, errors.Join(errNoNamespace, err)
 		}
 		if before == after {
-			if p := (Process{Task: t}); first != nil && f.describe(d, &p) == nil {
+			if p := (Process{Task: t}); first != nil && f.introduce(d, &p) == nil {
 				*first = p
 			}
 			return Pair{PID: t.PID, Host: before, Own: own}, nil

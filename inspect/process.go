@@ -177,6 +177,29 @@ func (f *FS) describe(d dir, p *Process) error {
 	return nil
 }
 
+// introduce fills in what is told of a task in a list: all but what takes the
+// status file, which is slow to read.
+func (f *FS) introduce(d dir, p *Process) (err error) {
+	if p.UID, err = f.effectiveUser(d); err != nil {
+		return err
+	}
+	p.User = f.system.userName(p.UID)
+	return readStat(d, p) // last: it fails if the task has ended meanwhile
+}
+
+// effectiveUser is who owns the task's directory (task_dump_owner in
+// fs/proc/base.c), but root where the task has ended; not so in a copy.
+func (f *FS) effectiveUser(d dir) (int, error) {
+	at, ok := d.(fsDir)
+	if !ok || !f.tree.live() {
+		st, err := readStatus(d)
+		return st.uid, err
+	}
+	var st unix.Stat_t
+	err := unix.Fstat(int(at), &st)
+	return int(st.Uid), err
+}
+
 // Describe returns what is told of a process that a whole-host reading met. ok
 // is false if it has ended since, or cannot be read.
 func (f *FS) Describe(t Task) (p Process, ok bool) {
