@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 			return subject
 		}),
 	}
-	f.parents(q.Parents, a)
+	f.parents(ctx, q.Parents, a)
 	a.Directories = parallel(ctx, f, q.Directories, f.system.directories)
 	a.Probes = parallel(ctx, f, q.Probes, func(p Probe) ProbeAnswer { return f.system.probe(ctx, p) })
 	a.Owners = parallel(ctx, f, q.Owners, f.system.mountNSOwner)
@@ -129,30 +130,39 @@ func (f *FS) settle(ctx context.Context, subjects []SubjectQuestion) error {
 }
 
 // parents follows each process's line up to the first one without a parent.
-func (f *FS) parents(pids []int, a *Answers) {
+func (f *FS) parents(ctx context.Context, pids []int, a *Answers) {
 	a.Parents, a.Kernel = map[int]int{}, map[int]bool{}
-	for _, pid := range pids {
-		for pid > 0 {
-			if _, ok := a.Parents[pid]; ok {
-				break
+	for next := slices.Clone(pids); len(next) > 0; {
+		slices.Sort(next)
+		asked := slices.Compact(next)
+		next = nil
+		for i, p := range parallel(ctx, f, asked, f.parent) {
+			if p == nil {
+				continue
 			}
-			d, err := f.tree.process(pid, pid)
-			if err != nil {
-				break
-			}
-			var p Process
-			err = readStat(d, &p)
-			d.close()
-			if err != nil {
-				break
-			}
-			a.Parents[pid] = p.PPID
+			a.Parents[asked[i]] = p.PPID
 			if p.Kernel {
-				a.Kernel[pid] = true
+				a.Kernel[asked[i]] = true
 			}
-			pid = p.PPID
+			if _, known := a.Parents[p.PPID]; p.PPID > 0 && !known {
+				next = append(next, p.PPID)
+			}
 		}
 	}
+}
+
+// parent reads who a process's parent is; nil if it has ended.
+func (f *FS) parent(pid int) *Process {
+	d, err := f.tree.process(pid, pid)
+	if err != nil {
+		return nil
+	}
+	defer d.close()
+	var p Process
+	if err := readStat(d, &p); err != nil {
+		return nil
+	}
+	return &p
 }
 
 func (f *FS) tableOf(t Task) *MountTable {

@@ -64,9 +64,8 @@ func tables(b *strings.Builder, farms []measured) {
 		kind = "all in one mount namespace, with stale mounts"
 	}
 	fmt.Fprintf(b, "\n### %d cgroup namespaces, %s\n", farms[0].Farm.K, kind)
-	columns(b, farms, "wall time, ms", func(_ *measured, c *contender) string {
-		return fmt.Sprintf("%.1f", float64(median(c.Wall))/float64(time.Millisecond))
-	})
+	columns(b, farms, "wall time, ms", func(_ *measured, c *contender) string { return milliseconds(c.Wall) })
+	columns(b, farms, "processor time, ms", func(_ *measured, c *contender) string { return milliseconds(c.CPU) })
 	columns(b, farms, "peak memory, MiB", func(m *measured, c *contender) string {
 		mib := float64(c.Memory) / 1024
 		if c.Memory <= m.Own {
@@ -78,6 +77,10 @@ func tables(b *strings.Builder, farms []measured) {
 		return fmt.Sprintf("%.2f", float64(c.Calls)/float64(m.Farm.N))
 	})
 	ratios(b, farms)
+}
+
+func milliseconds(l []time.Duration) string {
+	return fmt.Sprintf("%.1f", float64(median(l))/float64(time.Millisecond))
 }
 
 // head begins a table with a column for each farm.
