@@ -157,8 +157,9 @@ func holdsSituation(t *testing.T, archive string, pids map[string]int) {
 		for _, f := range r.Findings {
 			if f.Check == check && f.Hierarchy == "freezer" || f.Check == check && check == "visitor" {
 				of = append(of, f.PIDs...)
-				if check == "stale-mount-root" && (f.Confirmed == nil || !*f.Confirmed || len(f.Remedy.Steps) == 0) {
-					t.Errorf("%s is told without its confirmation or remedy: %s", check, dump(f))
+				if check == "stale-mount-root" && (!isTrue(f.Confirmed) || f.Remedy.Safe != nil || len(f.Remedy.Notes) == 0) {
+					// Who lives outside the PID namespace of the script is not known.
+					t.Errorf("%s is told without its confirmation, or as safe to mend: %s", check, dump(f))
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -64,6 +65,8 @@ func documents(t *testing.T) []document {
 	if err != nil || len(trees) == 0 {
 		t.Fatalf("no recorded trees: %v", err)
 	}
+	add("docs/checks.md", "explain")
+	add("docs/checks.md", "explain", "stale-mount-root")
 	for _, tree := range append(trees, "/proc") {
 		add(tree, "list", "--proc", tree)
 		add(tree, "doctor", "--proc", tree)
@@ -399,50 +402,203 @@ func section(t *testing.T, file, title string) []string {
 	return cells
 }
 
-// checkParts are what docs/checks.md has to say of every check.
-var checkParts = []string{"Looks for", "Why it matters", "How it comes about", "What mends it", "To see it without this tool"}
+// explained is what explain says of a check as JSON; Parts are the passages that
+// each must have.
+type explained struct {
+	Check, Severity, Also string
+	Parts                 map[string]string
+}
 
-// TestCheckDocs holds docs/checks.md against the checks, both ways, and that
-// each has its severity and every part.
-func TestCheckDocs(t *testing.T) {
-	title := regexp.MustCompile(`^## ([a-z0-9-]+) \((error|warning|info)\)$`)
-	type entry struct {
-		severity string
-		text     string
+var explainedParts = []string{"looks_for", "two_views", "who_is_hurt", "how_it_comes_about", "what_mends_it", "without_this_tool"}
+
+func explanations(t *testing.T) []explained {
+	t.Helper()
+	stdout, stderr, status := run("explain", "--json")
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d: %s", status, stderr)
 	}
-	docs := map[string]entry{}
+	var document struct{ Checks []map[string]*string }
+	if err := json.Unmarshal([]byte(stdout), &document); err != nil {
+		t.Fatal(err)
+	}
+	var list []explained
+	for _, c := range document.Checks {
+		e := explained{Parts: map[string]string{}}
+		for key, text := range c {
+			if text != nil {
+				e.Parts[key] = *text
+			}
+		}
+		e.Check, e.Severity, e.Also = e.Parts["check"], e.Parts["severity"], e.Parts["also"]
+		list = append(list, e)
+	}
+	return list
+}
+
+// TestCheckDocs holds that docs/checks.md has a section for each check in their
+// order, and none else, with its severities, and that explain finds every
+// passage of it.
+func TestCheckDocs(t *testing.T) {
+	var titles []string
+	text := map[string]string{}
 	name := ""
 	for _, line := range lines(t, "docs/checks.md") {
-		if m := title.FindStringSubmatch(line); m != nil {
-			name = m[1]
-			docs[name] = entry{severity: m[2]}
-		} else if name != "" {
-			e := docs[name]
-			e.text += line + "\n"
-			docs[name] = e
+		if title, ok := strings.CutPrefix(line, "## "); ok {
+			titles = append(titles, title)
+			name, _, _ = strings.Cut(title, " ")
+		}
+		text[name] += line + "\n"
+	}
+	var want []string
+	list := explanations(t)
+	for i, c := range compare.Checks {
+		title := fmt.Sprintf("%s (%s)", c.Name, c.Severity)
+		if c.Also != "" {
+			title = fmt.Sprintf("%s (%s, also %s)", c.Name, c.Severity, c.Also)
+		}
+		want = append(want, title)
+		if len(list) <= i || list[i].Check != c.Name || list[i].Severity != string(c.Severity) || list[i].Also != string(c.Also) {
+			t.Fatalf("explain has %+v, want %s", list[i], title)
+		}
+		isWhole(t, list[i], text[c.Name])
+	}
+	if !slices.Equal(titles, want) {
+		t.Errorf("docs/checks.md has the sections\n%q, want\n%q", titles, want)
+	}
+}
+
+// isWhole holds that a check is explained with every part, and that nothing of
+// its section is left out.
+func isWhole(t *testing.T, e explained, section string) {
+	t.Helper()
+	for _, part := range explainedParts {
+		if len(e.Parts[part]) < 20 {
+			t.Errorf("docs/checks.md does not say of %s: %s", e.Check, part)
 		}
 	}
-	for _, c := range compare.Checks {
-		e, ok := docs[c.Name]
-		if !ok {
-			t.Errorf("docs/checks.md does not have %s", c.Name)
+	for key, part := range e.Parts {
+		if key == "check" || key == "severity" || key == "also" {
 			continue
 		}
-		delete(docs, c.Name)
-		if e.severity != string(c.Severity) {
-			t.Errorf("docs/checks.md says that %s is %s, it is %s", c.Name, e.severity, c.Severity)
+		if !strings.Contains(section, part) {
+			t.Errorf("%s: what explain has as %s is not in docs/checks.md: %q", e.Check, key, part)
 		}
-		for _, part := range checkParts {
-			_, text, found := strings.Cut(e.text, "**"+part+".** ")
-			text, _, _ = strings.Cut(text, "\n")
-			if !found || len(text) < 20 {
-				t.Errorf("docs/checks.md does not say of %s: %s", c.Name, part)
+		section = strings.Replace(section, part, "", 1)
+	}
+	if left := regexp.MustCompile(`\*\*[A-Z][^*]+\.\*\*|## .*|\s+`).ReplaceAllString(section, ""); left != "" {
+		t.Errorf("%s: explain leaves out %q", e.Check, left)
+	}
+}
+
+// TestCheckPictures holds that the pictures tell the truth: what stands in the
+// namespace view is how a member of a namespace with that root directory sees
+// what stands in the host view.
+func TestCheckPictures(t *testing.T) {
+	trees := 0
+	for _, e := range explanations(t) {
+		picture := strings.Split(strings.Trim(e.Parts["two_views"], "`\n"), "\n")
+		host, own := strings.Index(picture[0], "host view"), strings.Index(picture[0], "namespace view")
+		if host < 0 || own < host {
+			t.Errorf("%s: no two views in\n%s", e.Check, e.Parts["two_views"])
+			continue
+		}
+		if !strings.HasPrefix(picture[0], "the tree") {
+			continue
+		}
+		trees++
+		root, views := "", map[string]string{}
+		for _, line := range picture[1:] {
+			if line == "" {
+				break // the legend
+			}
+			at := strings.Fields(line[host:])
+			views[at[0]] = at[1]
+			if slices.Contains(strings.Fields(line[:host]), "R") {
+				root = at[0]
+			}
+			if line[host-1] != ' ' || line[own-1] != ' ' || !strings.HasPrefix(line[own:], at[1]) {
+				t.Errorf("%s: out of line: %s", e.Check, line)
+			}
+		}
+		for path, view := range views {
+			if want := viewed(root, path); root == "" || view != want {
+				t.Errorf("%s: from %q, %s looks like %s, not %s", e.Check, root, path, want, view)
 			}
 		}
 	}
-	if len(docs) > 0 {
-		t.Errorf("docs/checks.md has checks that do not exist: %v", slices.Sorted(maps.Keys(docs)))
+	if trees < 15 {
+		t.Errorf("only %d pictures have a tree", trees)
 	}
+}
+
+// viewed renders a path as kernfs_path_from_node does: up to what it has in
+// common with the root, and down again. It is relative file paths' arithmetic.
+func viewed(root, name string) string {
+	rel, err := filepath.Rel(root, name)
+	if err != nil || rel == "." {
+		return "/"
+	}
+	return "/" + rel
+}
+
+// TestSeverities holds that the findings of a check have its severity, or the
+// other one that it is said to have: what the function of that name assigns.
+func TestSeverities(t *testing.T) {
+	assigned := map[string][]string{}
+	capital := regexp.MustCompile(`[A-Z]`)
+	for name, f := range functions(t, "compare") {
+		check := capital.ReplaceAllStringFunc(name, func(c string) string { return "-" + strings.ToLower(c) })
+		ast.Inspect(f, func(n ast.Node) bool {
+			if a, ok := n.(*ast.AssignStmt); ok {
+				if s, ok := a.Lhs[0].(*ast.SelectorExpr); ok && s.Sel.Name == "Severity" {
+					assigned[check] = append(assigned[check], strings.ToLower(fmt.Sprint(a.Rhs[0])))
+				}
+			}
+			return true
+		})
+		if _, err := compare.Find(check); err == nil && assigned[check] == nil {
+			assigned[check] = []string{}
+		}
+	}
+	for _, c := range compare.Checks {
+		want := []string{}
+		if c.Also != "" {
+			want = append(want, string(c.Also))
+		}
+		if got := assigned[c.Name]; got == nil || !slices.Equal(got, want) {
+			t.Errorf("%s is said to be %q too, its function gives %q", c.Name, want, got)
+		}
+		delete(assigned, c.Name)
+	}
+	delete(assigned, "ask") // which gives each its check's own
+	if len(assigned) > 0 {
+		t.Errorf("severities are given elsewhere: %v", assigned)
+	}
+}
+
+// functions are those of a package, by name.
+func functions(t *testing.T, dir string) map[string]*ast.FuncDecl {
+	t.Helper()
+	list := map[string]*ast.FuncDecl{}
+	files, err := filepath.Glob(dir + "/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no source", err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				list[f.Name.Name] = f
+			}
+		}
+	}
+	return list
 }
 
 func open(t *testing.T, name string) io.Reader {

@@ -1,12 +1,18 @@
 package compare
 
-import "nsinspect/inspect"
+import (
+	"maps"
+	"slices"
+
+	"nsinspect/inspect"
+)
 
 // againRound reads whatever looks wrong once more, in its own view, and finds
 // out who came from where.
 type againRound struct {
 	groups []*group
-	tasks  []member // of these groups, in the order asked
+	tried  []inspect.Task // that each of them is examined on
+	tasks  []member       // of these groups, in the order asked
 }
 
 type member struct {
@@ -20,19 +26,20 @@ func (r *againRound) ask(d *Diagnosis) inspect.Questions {
 		r.groups = d.suspects()
 		for _, g := range d.groups {
 			if g.mountless() {
-				q.Parents = append(q.Parents, g.task().PID) // it may be a kernel thread
+				q.Kin = append(q.Kin, g.task().PID) // it may be a kernel thread
 			}
 		}
 	}
 	asked := map[uint64]bool{} // namespaces
 	for _, g := range r.groups {
+		r.tried = append(r.tried, g.task())
 		q.Subjects = append(q.Subjects, inspect.SubjectQuestion{Task: g.task()})
 		for _, t := range g.tasks {
 			q.Still = append(q.Still, t)
-			q.Parents = append(q.Parents, t.PID)
+			q.Kin = append(q.Kin, t.PID)
 			r.tasks = append(r.tasks, member{g, t})
 		}
-		q.Parents = append(q.Parents, d.company(g, asked)...)
+		q.Kin = append(q.Kin, d.company(g, asked)...)
 	}
 	return q
 }
@@ -42,7 +49,7 @@ func (d *Diagnosis) suspects() []*group {
 	var list []*group
 	for _, g := range d.groups {
 		ns := d.namespace(g.task().CgroupNS)
-		if ns != nil && ns.Entered && (g.suspect() || d.lacksMount(g)) && (!g.mountless() || g.outside()) {
+		if ns != nil && ns.Entered && (g.suspect() || d.lacksMount(g)) && (!g.mountless() || g.astray()) {
 			list = append(list, g)
 		}
 	}
@@ -74,12 +81,7 @@ func (d *Diagnosis) hostMntNS() uint64 {
 }
 
 func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
-	for pid, parent := range a.Parents {
-		d.family.parents[pid] = parent
-	}
-	for pid := range a.Kernel {
-		d.family.kernel[pid] = true
-	}
+	maps.Copy(d.family.kin, a.Kin)
 	for _, g := range r.groups {
 		g.tasks = nil
 	}
@@ -94,7 +96,11 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 		switch {
 		case len(g.tasks) == 0: // all ended or moved: nothing is left to tell
 		case s == nil || s.Own == nil || s.Process.Task != g.task():
-			lost = append(lost, g)
+			// Another one may still be read. Each time the group loses this one,
+			// so this ends.
+			if d.lose(g, r.tried[i], s); len(g.tasks) > 0 {
+				lost = append(lost, g)
+			}
 		default:
 			g.subject = s
 			settled = append(settled, g)
@@ -102,21 +108,24 @@ func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {
 	}
 	d.settle(settled)
 	d.prune()
-	if lost = next(lost); len(lost) > 0 {
+	if len(lost) > 0 {
 		d.rounds = append([]round{&againRound{groups: lost}}, d.rounds...)
 	}
 }
 
-// next gives groups whose first task could not be read another one to be
-// examined on. Each time a group loses one, so this ends.
-func next(lost []*group) []*group {
-	var left []*group
-	for _, g := range lost {
-		if g.tasks = g.tasks[1:]; len(g.tasks) > 0 {
-			left = append(left, g)
-		}
+// lose takes a task that could not be read in its own view out of its group. If
+// it still is where it was, that is told.
+func (d *Diagnosis) lose(g *group, t inspect.Task, s *inspect.Subject) {
+	i := slices.Index(g.tasks, t)
+	if i < 0 {
+		return
 	}
-	return left
+	g.tasks = slices.Delete(g.tasks, i, i+1)
+	reason := "it could not be read again"
+	if s != nil && s.Reason != "" {
+		reason = s.Reason
+	}
+	d.unseen = append(d.unseen, inspect.Skipped{PID: t.PID, What: "own view", Reason: reason})
 }
 
 // settle judges groups by their subjects, and sets visitors apart.
@@ -128,6 +137,9 @@ func (d *Diagnosis) settle(groups []*group) {
 	for _, g := range groups {
 		g.table = g.subject.Host.Mounts
 		g.judge(d.host.Reader, d.roots[g.task().CgroupNS])
+		if g.table != nil && g.table.Incomplete == "" && slices.ContainsFunc(g.views, func(v HierarchyView) bool { return v.unclear() }) {
+			d.unseen = append(d.unseen, inspect.Skipped{PID: g.task().PID, What: "mountinfo", Reason: "its mounts changed while they were read"})
+		}
 		d.setApart(g)
 	}
 }

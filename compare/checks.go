@@ -11,39 +11,66 @@ import (
 // function, and its text in docs/checks.md.
 type Check struct {
 	Name string
-	// Severity is that of its findings, unless one says otherwise.
-	Severity Severity
+	// Severity is that of its findings; Also is another one that some of them
+	// have, or empty.
+	Severity, Also Severity
+	run            func(*Diagnosis) []*Finding
+	// examined counts the processes that it was able to judge.
+	examined func(*Diagnosis) int
 	// headline says in a few words what n findings of it mean.
 	headline func(n int) string
-	run      func(*Diagnosis) []*Finding
 }
 
 // Checks are all checks, in the order in which they run and are told.
 var Checks = []Check{
-	{"dead-root", Error, plural("cgroup namespace has lost its root directory", "cgroup namespaces have lost their root directories"), (*Diagnosis).deadRoot},
-	{"stale-mount-root", Error, plural("cgroup mount shows the wrong tree", "cgroup mounts show the wrong tree"), (*Diagnosis).staleMountRoot},
-	{"process-outside-root", Error, plural("cgroup namespace has processes outside its root", "cgroup namespaces have processes outside their roots"), (*Diagnosis).processOutsideRoot},
-	{"path-not-under-mount", Error, plural("hierarchy cannot be reached through its mounts", "hierarchies cannot be reached through their mounts"), (*Diagnosis).pathNotUnderMount},
-	{"foreign-mount-root", Warning, plural("cgroup mount shows a neighbour's tree", "cgroup mounts show a neighbour's tree"), (*Diagnosis).foreignMountRoot},
-	{"controller-mount-missing", Warning, plural("mount namespace lacks a controller's mount", "mount namespaces lack controllers' mounts"), (*Diagnosis).controllerMountMissing},
-	{"controller-unscoped", Warning, plural("container is at the root of a hierarchy", "containers are at the root of hierarchies"), (*Diagnosis).controllerUnscoped},
-	{"manager-cgroup-readonly", Error, plural("manager cannot make cgroups", "managers cannot make cgroups"), (*Diagnosis).managerCgroupReadonly},
-	{"cgroup-driver-mismatch", Error, plural("mix of cgroup drivers", "mixes of cgroup drivers"), (*Diagnosis).cgroupDriverMismatch},
-	{"writable-host-hierarchy", Warning, plural("mount namespace can write the host's hierarchy", "mount namespaces can write the host's hierarchies"), (*Diagnosis).writableHostHierarchy},
-	{"systemd-root-offset", Warning, plural("systemd is not at its hierarchy's root", "systemds are not at their hierarchies' roots"), (*Diagnosis).systemdRootOffset},
-	{"tighter-ancestor-limit", Info, plural("cgroup has less than it says", "cgroups have less than they say"), (*Diagnosis).tighterAncestorLimit},
-	{"extra-mount-outside-root", Info, plural("wider cgroup mount beside a good one", "wider cgroup mounts beside good ones"), (*Diagnosis).extraMountOutsideRoot},
-	{"duplicate-hierarchy-mount", Info, plural("mount namespace has a hierarchy twice", "mount namespaces have a hierarchy twice"), (*Diagnosis).duplicateHierarchyMount},
-	{"partial-submount", Info, plural("mount shows a part where nobody is", "mounts show parts where nobody is"), (*Diagnosis).partialSubmount},
-	{"bind-leaf", Info, plural("mount namespace has its own cgroups bound", "mount namespaces have their own cgroups bound"), (*Diagnosis).bindLeaf},
-	{"host-cgroupns-in-container", Info, plural("container shares the host's cgroup namespace", "containers share the host's cgroup namespace"), (*Diagnosis).hostCgroupnsInContainer},
-	{"delegation-not-enforced", Info, plural("cgroup2 without nsdelegate", "cgroup2 without nsdelegate"), (*Diagnosis).delegationNotEnforced},
-	{"threads-differ", Info, plural("process has threads elsewhere", "processes have threads elsewhere"), (*Diagnosis).threadsDiffer},
-	{"namespace-without-process", Info, plural("cgroup namespace without a process", "cgroup namespaces without a process"), (*Diagnosis).namespaceWithoutProcess},
-	{"visitor", Info, plural("namespace has visitors", "namespaces have visitors"), (*Diagnosis).visitor},
-	{"no-cgroup-mount", Info, plural("mount namespace without cgroup mounts", "mount namespaces without cgroup mounts"), (*Diagnosis).noCgroupMount},
-	{"reader-not-initial", Info, plural("reader in a private cgroup namespace", "readers in private cgroup namespaces"), (*Diagnosis).readerNotInitial},
-	{"incomplete", Info, plural("part of the host not seen", "parts of the host not seen"), (*Diagnosis).incomplete},
+	{"dead-root", Error, "", (*Diagnosis).deadRoot, ofGroups(sawPaths),
+		plural("cgroup namespace root was removed", "cgroup namespace roots were removed")},
+	{"stale-mount-root", Error, Warning, (*Diagnosis).staleMountRoot, ofGroups(sawMounts),
+		plural("cgroup mount shows the wrong tree", "cgroup mounts show the wrong tree")},
+	{"process-outside-root", Error, "", (*Diagnosis).processOutsideRoot, ofGroups(sawPaths),
+		plural("cgroup namespace root was left by processes", "cgroup namespace roots were left by processes")},
+	{"path-not-under-mount", Error, "", (*Diagnosis).pathNotUnderMount, ofGroups(sawMounts),
+		plural("hierarchy cannot be reached through its mounts", "hierarchies cannot be reached through their mounts")},
+	{"foreign-mount-root", Warning, "", (*Diagnosis).foreignMountRoot, ofGroups(sawMounts),
+		plural("cgroup mount shows a neighbour's tree", "cgroup mounts show a neighbour's tree")},
+	{"controller-mount-missing", Warning, "", (*Diagnosis).controllerMountMissing, ofGroups(sawBothMounts),
+		plural("mount namespace lacks a controller's mount", "mount namespaces lack controllers' mounts")},
+	{"controller-unscoped", Warning, "", (*Diagnosis).controllerUnscoped, ofGroups(sawContainer),
+		plural("container is at the root of a hierarchy", "containers are at the root of hierarchies")},
+	{"manager-cgroup-readonly", Error, "", (*Diagnosis).managerCgroupReadonly, ofGroups(sawPlace),
+		plural("manager cannot make cgroups", "managers cannot make cgroups")},
+	{"cgroup-driver-mismatch", Error, Warning, (*Diagnosis).cgroupDriverMismatch, ofGroups(sawCgroups),
+		plural("mix of cgroup drivers", "mixes of cgroup drivers")},
+	{"writable-host-hierarchy", Warning, "", (*Diagnosis).writableHostHierarchy, ofGroups(sawPIDNS),
+		plural("mount namespace can write the host's hierarchy", "mount namespaces can write the host's hierarchies")},
+	{"systemd-root-offset", Warning, "", (*Diagnosis).systemdRootOffset, (*Diagnosis).firstSeen,
+		plural("systemd is not at its hierarchy's root", "systemds are not at their hierarchies' roots")},
+	{"tighter-ancestor-limit", Info, Warning, (*Diagnosis).tighterAncestorLimit, ofGroups(sawLimits),
+		plural("limit is tighter above a cgroup than in it", "limits are tighter above cgroups than in them")},
+	{"extra-mount-outside-root", Info, "", (*Diagnosis).extraMountOutsideRoot, ofGroups(sawMounts),
+		plural("wider cgroup mount beside a good one", "wider cgroup mounts beside good ones")},
+	{"duplicate-hierarchy-mount", Info, Warning, (*Diagnosis).duplicateHierarchyMount, ofGroups(sawMounts),
+		plural("mount namespace has a hierarchy twice", "mount namespaces have a hierarchy twice")},
+	{"partial-submount", Info, "", (*Diagnosis).partialSubmount, ofGroups(sawPlace),
+		plural("mount shows a part where nobody is", "mounts show parts where nobody is")},
+	{"bind-leaf", Info, "", (*Diagnosis).bindLeaf, ofGroups(sawPlace),
+		plural("mount namespace has its own cgroups bound", "mount namespaces have their own cgroups bound")},
+	{"host-cgroupns-in-container", Info, "", (*Diagnosis).hostCgroupnsInContainer, ofGroups(sawContainer),
+		plural("container shares the host's cgroup namespace", "containers share the host's cgroup namespace")},
+	{"delegation-not-enforced", Info, "", (*Diagnosis).delegationNotEnforced, (*Diagnosis).membersSeen,
+		plural("cgroup2 without nsdelegate", "cgroup2 without nsdelegate")},
+	{"threads-differ", Info, "", (*Diagnosis).threadsDiffer, (*Diagnosis).threadsSeen,
+		plural("process has threads elsewhere", "processes have threads elsewhere")},
+	{"namespace-without-process", Info, "", (*Diagnosis).namespaceWithoutProcess, (*Diagnosis).filesSeen,
+		plural("cgroup namespace without a process", "cgroup namespaces without a process")},
+	{"visitor", Info, "", (*Diagnosis).visitor, ofGroups(sawPaths),
+		plural("namespace has visitors", "namespaces have visitors")},
+	{"no-cgroup-mount", Info, "", (*Diagnosis).noCgroupMount, ofGroups(sawTable),
+		plural("mount namespace without cgroup mounts", "mount namespaces without cgroup mounts")},
+	{"reader-not-initial", Info, "", (*Diagnosis).readerNotInitial, (*Diagnosis).readerSeen,
+		plural("reader in a private cgroup namespace", "readers in private cgroup namespaces")},
+	{"incomplete", Info, "", (*Diagnosis).incomplete, (*Diagnosis).processes,
+		plural("part of the host not seen", "parts of the host not seen")},
 }
 
 // Headline says in a few words what n findings of a check mean.
@@ -79,14 +106,11 @@ type faultKey struct {
 
 // faults collects the findings of one check.
 type faults struct {
-	check string
-	list  []*Finding
-	by    map[faultKey]*Finding
+	list []*Finding
+	by   map[faultKey]*Finding
 }
 
-func newFaults(check string) *faults {
-	return &faults{check: check, by: map[faultKey]*Finding{}}
-}
+func newFaults() *faults { return &faults{by: map[faultKey]*Finding{}} }
 
 // at returns the finding for a key, and whether it is new; it then is about g's
 // first task. In either case g's tasks are among those it touches.
@@ -94,8 +118,7 @@ func (f *faults) at(k faultKey, g *group, tasks []inspect.Task) (*Finding, bool)
 	found, ok := f.by[k]
 	if !ok {
 		found = &Finding{
-			Check: f.check, CgroupNS: k.cgroupNS, MntNS: k.mntNS,
-			PID: tasks[0].PID, Evidence: map[string]any{}, task: tasks[0],
+			CgroupNS: k.cgroupNS, MntNS: k.mntNS, PID: tasks[0].PID, Evidence: map[string]any{}, task: tasks[0],
 		}
 		if t := found.task; t.TID != t.PID {
 			found.Evidence["thread"] = t.TID

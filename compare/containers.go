@@ -11,7 +11,7 @@ import (
 // hostCgroupnsInContainer tells of containers that share the host's cgroup
 // namespace.
 func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
-	found := newFaults("host-cgroupns-in-container")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		t := g.task()
 		if t.CgroupNS != inspect.InitialCgroupNS || !d.container(g) || g.mountless() {
@@ -39,13 +39,11 @@ func longest(views []HierarchyView) string {
 }
 
 // privileged are the tasks that the check on writable roots is about, one for
-// each mount namespace; and the reader, whose PID namespace is compared.
+// each group; and the reader, whose PID namespace is compared.
 func (d *Diagnosis) privileged() []inspect.Task {
 	var list []inspect.Task
-	seen := map[uint64]bool{}
 	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.writableV1() != nil {
-			seen[g.task().MntNS] = true
+		if g.writableV1() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -70,7 +68,7 @@ func (g *group) writableV1() *HierarchyView {
 // writableHostHierarchy finds processes with a mount and a PID namespace of
 // their own that see a v1 hierarchy's true root read-write.
 func (d *Diagnosis) writableHostHierarchy() []*Finding {
-	found := newFaults("writable-host-hierarchy")
+	found := newFaults()
 	reader := d.facts.processes[d.host.Reader.PID]
 	if reader == nil || !d.host.Reader.Initial() {
 		return nil
@@ -96,17 +94,12 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 // managerCommands are the programs that manage cgroups of their own.
 var managerCommands = []string{"systemd", "dockerd", "containerd", "kubelet"}
 
-// managers are the tasks that the checks on managers are about: PID 1, and the
-// first process of each mount namespace whose good mounts are read-only.
+// managers are the tasks that the check on managers is about: the first process
+// of each group whose good mounts are read-only.
 func (d *Diagnosis) managers() []inspect.Task {
 	var list []inspect.Task
-	if t, ok := d.family.tasks[1]; ok && d.judged(1) {
-		list = append(list, t)
-	}
-	seen := map[uint64]bool{}
-	d.eachPlace(func(g *group) {
-		if !seen[g.task().MntNS] && g.readOnlyManaged() != nil {
-			seen[g.task().MntNS] = true
+	d.eachKnown(func(g *group) {
+		if g.readOnlyManaged() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -130,8 +123,8 @@ func (g *group) readOnlyManaged() *HierarchyView {
 
 // managerCgroupReadonly finds managers that cannot make cgroups.
 func (d *Diagnosis) managerCgroupReadonly() []*Finding {
-	found := newFaults("manager-cgroup-readonly")
-	d.eachPlace(func(g *group) {
+	found := newFaults()
+	d.eachKnown(func(g *group) {
 		v := g.readOnlyManaged()
 		p := d.facts.processes[g.task().PID]
 		if v == nil || p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {
@@ -151,7 +144,7 @@ func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 // systemdRootOffset finds a systemd that is PID 1 and not at the root of its
 // hierarchy.
 func (d *Diagnosis) systemdRootOffset() []*Finding {
-	found := newFaults("systemd-root-offset")
+	found := newFaults()
 	t, ok := d.family.tasks[1]
 	p := d.facts.processes[1]
 	if !ok || p == nil || p.Command != "systemd" || !d.host.Reader.Initial() || !d.judged(1) {
@@ -174,7 +167,7 @@ func (d *Diagnosis) systemdRootOffset() []*Finding {
 // threadsDiffer tells of processes whose threads are in other cgroups or
 // namespaces than their leader.
 func (d *Diagnosis) threadsDiffer() []*Finding {
-	found := newFaults("threads-differ")
+	found := newFaults()
 	for _, t := range d.host.Tasks {
 		leader := d.family.tasks[t.PID]
 		if t.PID == t.TID || leader.TID != leader.PID || !d.judged(t.PID) {

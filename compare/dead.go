@@ -1,7 +1,7 @@
 package compare
 
 import (
-	"path"
+	"slices"
 	"strings"
 
 	"nsinspect/inspect"
@@ -110,7 +110,7 @@ func (r *rootRound) learn(d *Diagnosis, a *inspect.Answers) {
 			continue
 		}
 		for _, dir := range answer.Directories {
-			rq.left = append(rq.left, path.Join(rq.mount.Root, dir.Path))
+			rq.left = append(rq.left, lower(rq.mount.Root, dir.Path))
 			rq.inodes = append(rq.inodes, dir.Inode)
 		}
 		rq.conclude(shown.Inode)
@@ -134,25 +134,28 @@ func (rq *rootQuestion) conclude(inode uint64) {
 	}
 }
 
-// exclude strikes out the directories above a process that the namespace sees
-// outside: none of them is its root.
+// exclude strikes out the directories from which a process would look otherwise
+// than it does from within the namespace: none of them is its root.
 func (rq *rootQuestion) exclude(host, own *inspect.Cgroups) {
 	label := rq.root.Hierarchy.Label
 	at, ok1 := host.Of(label)
 	seen, ok2 := own.Of(label)
-	if !ok1 || !ok2 || !inspect.Outside(seen.Path) {
+	if !ok1 || !ok2 || at.Cut || seen.Cut {
 		return
 	}
-	var left []string
-	for _, dir := range rq.left {
-		if !Contains(dir, at.Path) {
-			left = append(left, dir)
-		}
-	}
-	rq.left = left
-	if len(left) == 0 && rq.root.Life == LifeUnknown {
+	rq.left = slices.DeleteFunc(rq.left, func(dir string) bool {
+		view, ok := Rel(dir, at.Path)
+		return ok && view != seen.Path
+	})
+	if len(rq.left) == 0 && rq.root.Life == LifeUnknown {
 		rq.root.Life = Dead
 	}
+}
+
+// mayHold tells whether a process lives in one of the directories that are left.
+func (rq *rootQuestion) mayHold(cgroups *inspect.Cgroups) bool {
+	at, ok := cgroups.Of(rq.root.Hierarchy.Label)
+	return ok && slices.ContainsFunc(rq.left, func(dir string) bool { return Contains(dir, at.Path) })
 }
 
 // residentRound asks how the namespace sees processes that live in directories
@@ -205,6 +208,9 @@ func (r *residentRound) learn(d *Diagnosis, a *inspect.Answers) {
 			continue
 		}
 		for _, p := range a.Subjects[i].Peers {
+			if !rq.mayHold(p.Host) {
+				continue // it moved, or ends: the kernel then shows "/", whoever reads
+			}
 			d.roots[rq.ns].learn(inspect.Pair{PID: p.Process.PID, Host: p.Host, Own: p.Own})
 			rq.exclude(p.Host, p.Own)
 		}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"slices"
 	"sort"
 
 	"nsinspect/inspect"
@@ -17,10 +18,13 @@ import (
 type Diagnosis struct {
 	host   *inspect.Host
 	only   map[int]bool // nil: all
+	checks []Check
 	groups []*group
 	roots  map[uint64]Roots
 	family family
 	facts  facts
+	// unseen is what could not be read when it was looked at again.
+	unseen []inspect.Skipped
 	// openFiles asks for a look through all open files of the host.
 	openFiles bool
 	// shared are the tasks of each mount namespace, once somebody asks.
@@ -29,6 +33,7 @@ type Diagnosis struct {
 	// tables that may tell them apart.
 	strangers []inspect.Task
 	tables    []*inspect.MountTable
+	split     map[int]bool      // processes with threads that are elsewhere
 	owners    map[uint64]uint64 // of mount namespaces
 	sharing   map[placeOfMount]Sharing
 	drafts    []*Finding
@@ -46,8 +51,8 @@ type round interface {
 // are judged; none means all.
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
-		host: h, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, sharing: map[placeOfMount]Sharing{},
-		family: family{parents: map[int]int{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), kernel: map[int]bool{}, reader: h.Reader.PID},
+		host: h, checks: Checks, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, sharing: map[placeOfMount]Sharing{}, split: map[int]bool{},
+		family: family{kin: map[int]inspect.Kin{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), reader: h.Reader.PID},
 	}
 	if len(only) > 0 {
 		d.only = map[int]bool{}
@@ -58,6 +63,8 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	for _, t := range h.Tasks {
 		if _, ok := d.family.tasks[t.PID]; !ok {
 			d.family.tasks[t.PID] = t
+		} else {
+			d.split[t.PID] = true
 		}
 		if t.MntNS == 0 {
 			d.strangers = append(d.strangers, t)
@@ -74,6 +81,15 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	}
 	d.rounds = []round{&againRound{}, &rootRound{}, &factRound{}, &proofRound{}}
 	return d
+}
+
+// Choose makes the diagnosis run these checks only, and ask only what they need
+// to know. It must be called before Ask.
+func (d *Diagnosis) Choose(checks []Check) { d.checks = checks }
+
+// tells tells whether a check is one of those that run.
+func (d *Diagnosis) tells(check string) bool {
+	return slices.ContainsFunc(d.checks, func(c Check) bool { return c.Name == check })
 }
 
 // NewRootSearch starts a diagnosis of one process that goes no further than its

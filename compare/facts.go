@@ -20,7 +20,7 @@ type facts struct {
 
 func (r *factRound) ask(d *Diagnosis) inspect.Questions {
 	seen := map[int]bool{}
-	for _, t := range append(d.managers(), d.privileged()...) {
+	for _, t := range d.described() {
 		if !seen[t.PID] {
 			seen[t.PID] = true
 			r.tasks = append(r.tasks, t)
@@ -34,6 +34,21 @@ func (r *factRound) ask(d *Diagnosis) inspect.Questions {
 		}
 	}
 	return inspect.Questions{Processes: r.tasks, Files: r.files, OpenNamespaces: d.looksThroughFiles()}
+}
+
+// described are the tasks of which the checks need to know more.
+func (d *Diagnosis) described() []inspect.Task {
+	var list []inspect.Task
+	if t, ok := d.family.tasks[1]; ok && d.judged(1) && d.tells("systemd-root-offset") {
+		list = append(list, t)
+	}
+	if d.tells("manager-cgroup-readonly") {
+		list = append(list, d.managers()...)
+	}
+	if d.tells("writable-host-hierarchy") {
+		list = append(list, d.privileged()...)
+	}
+	return list
 }
 
 func (r *factRound) learn(d *Diagnosis, a *inspect.Answers) {
@@ -59,7 +74,7 @@ const manyProcesses = 2000
 func (d *Diagnosis) SearchOpenFiles() { d.openFiles = true }
 
 func (d *Diagnosis) looksThroughFiles() bool {
-	return d.only == nil && (d.openFiles || len(d.family.tasks) <= manyProcesses)
+	return d.only == nil && d.tells("namespace-without-process") && (d.openFiles || len(d.family.tasks) <= manyProcesses)
 }
 
 // hostMount returns a visible mount of the reader's own that shows a cgroup,
@@ -81,15 +96,24 @@ func (d *Diagnosis) hostMount(label, path string) (m *inspect.Mount, rel string,
 	return nil, "", false
 }
 
-// eachPlace runs do once for each group that lives in a mount namespace of its
-// own, seen from the reader's, whose views are known.
-func (d *Diagnosis) eachPlace(do func(*group)) {
-	host := d.family.tasks[d.host.Reader.PID].MntNS
+// eachKnown runs do once for each group whose views and mounts are known.
+func (d *Diagnosis) eachKnown(do func(*group)) {
 	for _, g := range d.groups {
-		if len(g.tasks) > 0 && g.table != nil && g.known() && g.task().MntNS != 0 && g.task().MntNS != host {
+		if len(g.tasks) > 0 && g.table != nil && g.known() && g.task().MntNS != 0 {
 			do(g)
 		}
 	}
+}
+
+// eachPlace does so for those that live in a mount namespace of their own, seen
+// from the reader's.
+func (d *Diagnosis) eachPlace(do func(*group)) {
+	host := d.family.tasks[d.host.Reader.PID].MntNS
+	d.eachKnown(func(g *group) {
+		if g.task().MntNS != host {
+			do(g)
+		}
+	})
 }
 
 // placeKey is one fault for a mount namespace, whatever the hierarchies.

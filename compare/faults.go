@@ -9,12 +9,14 @@ import (
 // root directory, with no good mount of the hierarchy beside. In a container
 // whose runtime or volume mounted it so it may be meant, as agents do it.
 func (d *Diagnosis) staleMountRoot() []*Finding {
-	found := newFaults("stale-mount-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		good := v.good()
+		if v.excused() {
+			return
+		}
 		for i := range v.Mounts {
 			m := &v.Mounts[i]
-			if !m.Visible || m.Verdict != VerdictStale || good != nil {
+			if !m.Visible || m.Verdict != VerdictStale {
 				continue
 			}
 			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
@@ -42,16 +44,17 @@ func (d *Diagnosis) container(g *group) bool {
 	return own != nil && own.RootDev != "" && g.table != nil && (g.table.RootDev != own.RootDev || g.table.RootDir != own.RootDir)
 }
 
-// foreignMountRoot finds visible mounts that show a neighbour's tree.
+// foreignMountRoot finds visible mounts that show a neighbour's tree. Where the
+// process was moved there too, it is the process that is out of place.
 func (d *Diagnosis) foreignMountRoot() []*Finding {
-	found := newFaults("foreign-mount-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.good() != nil {
+		if v.excused() {
 			return
 		}
 		for i := range v.Mounts {
 			m := &v.Mounts[i]
-			if !m.Visible || m.Verdict != VerdictForeign {
+			if !m.Visible || m.Verdict != VerdictForeign || Contains(m.NamespaceRoot, v.NamespacePath) {
 				continue
 			}
 			f, isNew := found.at(mountKey(g, v, m), g, g.tasks)
@@ -69,7 +72,7 @@ func (d *Diagnosis) foreignMountRoot() []*Finding {
 
 // extraMountOutsideRoot finds mounts that show too much beside a good one.
 func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
-	found := newFaults("extra-mount-outside-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		good := v.good()
 		for i := range v.Mounts {
@@ -90,7 +93,7 @@ func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
 
 // deadRoot finds namespaces whose root directory was removed.
 func (d *Diagnosis) deadRoot() []*Finding {
-	found := newFaults("dead-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		if v.life != Dead {
 			return
@@ -121,12 +124,11 @@ func (d *Diagnosis) deadRoot() []*Finding {
 }
 
 // processOutsideRoot finds processes that were moved out of their namespace's
-// root directory. Where that was removed they had to be, and it is not told
-// again.
+// root directory. Where that was removed they had to be, which is told already.
 func (d *Diagnosis) processOutsideRoot() []*Finding {
-	found := newFaults("process-outside-root")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		if !v.Outside() || v.life == Dead {
+		if !v.Outside() || v.life == Dead && d.tells("dead-root") {
 			return
 		}
 		k := faultKey{cgroupNS: g.task().CgroupNS, hierarchy: v.Hierarchy.Label}
@@ -138,20 +140,28 @@ func (d *Diagnosis) processOutsideRoot() []*Finding {
 		f.MntNS = g.task().MntNS
 		f.Evidence["not_confirmed"] = "its path leads outside the namespace's root directory"
 		f.Message = fmt.Sprintf("their cgroup is %s in their own view: they were moved out after their cgroup namespace was made, and what limits them lies where they cannot look", v.NamespacePath)
-		if v.RootDirectory != "" {
-			f.Remedy.Notes = []string{fmt.Sprintf("move them back below %s, as the reader sees it, or restart them where they are now", v.RootDirectory)}
-		} else {
-			f.Remedy.Notes = []string{"no process is left inside the namespace's root directory, so whether it still exists could not be told: restart them where they are now"}
-		}
+		f.Remedy.Notes = []string{wayBack(v)}
 	})
 	return found.list
 }
 
+// wayBack says what can be done for processes outside their root directory.
+func wayBack(v *HierarchyView) string {
+	switch {
+	case v.life == Dead:
+		return "the namespace's root directory was removed, so there is no way back: restart them where they are now"
+	case v.life != Alive:
+		return "no process is left inside the namespace's root directory, so whether it still exists could not be told: restart them where they are now"
+	}
+	return fmt.Sprintf("move them back below %s, as the reader sees it, or restart them where they are now", v.RootDirectory)
+}
+
 // pathNotUnderMount finds processes that no visible mount of a hierarchy shows.
+// No good mount shows what is outside its root directory: that is told already.
 func (d *Diagnosis) pathNotUnderMount() []*Finding {
-	found := newFaults("path-not-under-mount")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		if v.Verdict != VerdictUnreachable || v.Outside() {
+		if v.Verdict != VerdictUnreachable || v.Outside() && d.tells("process-outside-root") || v.unclear() {
 			return
 		}
 		var roots []string

@@ -63,12 +63,14 @@ type Report struct {
 	Checks         []CheckResult
 	Coverage       Coverage
 	Skipped        []inspect.Skipped
+	// Hidden is the host's: there are processes of which nothing is known.
+	Hidden bool
 }
 
 // CheckResult is what became of one check.
 type CheckResult struct {
 	Check string
-	// Examined counts the processes that it could judge.
+	// Examined counts the processes that it was able to judge.
 	Examined int
 	Findings int
 }

@@ -131,6 +131,16 @@ func (g *group) outside() bool {
 	return false
 }
 
+// astray tells whether the group lies outside in some hierarchy, or may.
+func (g *group) astray() bool {
+	for i := range g.views {
+		if g.views[i].Outside() || g.views[i].Known == Unknown {
+			return true
+		}
+	}
+	return false
+}
+
 // known tells whether the group's view could be judged at all.
 func (g *group) known() bool {
 	for i := range g.views {

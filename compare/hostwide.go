@@ -19,7 +19,7 @@ func (d *Diagnosis) delegationNotEnforced() []*Finding {
 	private := 0
 	for _, ns := range d.host.Namespaces {
 		if ns.NS != inspect.InitialCgroupNS {
-			private += len(ns.Members)
+			private += len(pids(ns.Members))
 		}
 	}
 	for i := range d.host.Own.Cgroup {
@@ -28,7 +28,7 @@ func (d *Diagnosis) delegationNotEnforced() []*Finding {
 			continue
 		}
 		return []*Finding{{
-			Check: "delegation-not-enforced", PIDs: []int{}, Evidence: map[string]any{"mount_point": m.MountPoint, "private_processes": private},
+			PIDs: []int{}, Evidence: map[string]any{"mount_point": m.MountPoint, "private_processes": private},
 			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %s in private cgroup namespaces: these only hide what is outside, file permissions alone keep root inside from changing its own limits or moving out", count(private, "process lives", "processes live")),
 			Remedy:  Remedy{Steps: nil, Notes: []string{"mount cgroup2 with nsdelegate at boot, with all the options that it has now: a mount in the initial cgroup namespace sets them for the whole host"}},
 			Verify:  []string{"nsinspect", "doctor"},
@@ -43,7 +43,7 @@ var mixedDriver = regexp.MustCompile(`\.slice:(cri-containerd|crio|docker):`)
 // cgroupDriverMismatch finds nodes on which kubelet and runtime use different
 // cgroup drivers.
 func (d *Diagnosis) cgroupDriverMismatch() []*Finding {
-	found := newFaults("cgroup-driver-mismatch")
+	found := newFaults()
 	var cgroupfs, systemd *group
 	var paths [2]string
 	for _, g := range d.groups {
@@ -103,7 +103,7 @@ func (d *Diagnosis) namespaceWithoutProcess() []*Finding {
 	for ns, places := range where {
 		sort.Strings(places)
 		list = append(list, &Finding{
-			Check: "namespace-without-process", CgroupNS: ns, PIDs: []int{}, Evidence: map[string]any{"kept_by": places},
+			CgroupNS: ns, PIDs: []int{}, Evidence: map[string]any{"kept_by": places},
 			Message: fmt.Sprintf("cgroup namespace %d has no process that could be seen, but is kept by %s", ns, strings.Join(places, ", ")),
 			Verify:  []string{"nsinspect", "doctor"},
 		})

@@ -3,7 +3,6 @@ package compare
 import (
 	"fmt"
 	"math"
-	"path"
 	"strconv"
 	"strings"
 
@@ -49,21 +48,25 @@ func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 		return nil
 	}
 	var line [][]inspect.FileQuestion
-	for at := rel; at != "."; at = path.Dir(at) {
+	add := func(at string) {
 		var files []inspect.FileQuestion
 		for _, name := range l.files {
 			files = append(files, inspect.FileQuestion{MountPoint: m.MountPoint, Path: at, Name: name})
 		}
 		line = append(line, files)
 	}
+	for at := rel; at != "" && at != "."; at = at[:max(strings.LastIndexByte(at, '/'), 0)] {
+		add(at)
+	}
+	add(".")
 	return line
 }
 
-// eachLimited runs do for each limit of the groups in private cgroup namespaces
-// or containers: they are who cannot see what lies above.
+// eachLimited runs do for each limit of the confined groups that has others
+// above it.
 func (d *Diagnosis) eachLimited(do func(*group, *HierarchyView, *limit, [][]inspect.FileQuestion)) {
 	for _, g := range d.groups {
-		if len(g.tasks) == 0 || g.task().CgroupNS == d.host.Reader.CgroupNS && !d.container(g) {
+		if len(g.tasks) == 0 || !d.confined(g) {
 			continue
 		}
 		for i := range g.views {
@@ -79,8 +82,17 @@ func (d *Diagnosis) eachLimited(do func(*group, *HierarchyView, *limit, [][]insp
 	}
 }
 
+// confined tells whether a group cannot see what lies above it: it lives in a
+// cgroup namespace other than the reader's, or in a container.
+func (d *Diagnosis) confined(g *group) bool {
+	return g.task().CgroupNS != d.host.Reader.CgroupNS || d.container(g)
+}
+
 // limitFiles are the files that the check on ancestors' limits reads.
 func (d *Diagnosis) limitFiles() []inspect.FileQuestion {
+	if !d.tells("tighter-ancestor-limit") {
+		return nil
+	}
 	var list []inspect.FileQuestion
 	d.eachLimited(func(_ *group, _ *HierarchyView, _ *limit, line [][]inspect.FileQuestion) {
 		for _, files := range line {
@@ -92,24 +104,26 @@ func (d *Diagnosis) limitFiles() []inspect.FileQuestion {
 
 // tighterAncestorLimit finds processes whose cgroup says more than an ancestor
 // grants. It is a note where the cgroup sets no limit at all, and a warning
-// where it promises one that it cannot keep.
+// where it promises one that it cannot keep. The cgroups below one ancestor that
+// say the same are told together.
 func (d *Diagnosis) tighterAncestorLimit() []*Finding {
-	found := newFaults("tighter-ancestor-limit")
+	found := newFaults()
 	d.eachLimited(func(g *group, v *HierarchyView, l *limit, line [][]inspect.FileQuestion) {
 		leaf, ok := d.limitOf(l, line[0])
 		if !ok {
 			return
 		}
 		tightest, at := leaf, ""
-		for _, files := range line[1:] {
+		for i, files := range line[1:] {
 			if value, ok := d.limitOf(l, files); ok && value < tightest {
-				tightest, at = value, "/"+files[0].Path
+				tightest, at = value, ancestor(v.HostPath, i+1)
 			}
 		}
 		if at == "" {
 			return
 		}
-		f, isNew := found.at(faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, hierarchy: l.name + v.HostPath}, g, g.tasks)
+		k := faultKey{cgroupNS: g.task().CgroupNS, mntNS: g.task().MntNS, hierarchy: l.name + " " + l.unit(leaf) + " " + at}
+		f, isNew := found.at(k, g, g.tasks)
 		if !isNew {
 			return
 		}
@@ -125,10 +139,19 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 	return found.list
 }
 
+// ancestor is the directory so many levels above a path.
+func ancestor(path string, levels int) string {
+	up, names := split(path)
+	return join(up, names[:len(names)-levels])
+}
+
 func (d *Diagnosis) limitOf(l *limit, files []inspect.FileQuestion) (float64, bool) {
 	var texts []string
 	for _, q := range files {
 		a, ok := d.facts.files[q]
+		if a.Missing && l.label == "unified" {
+			return math.Inf(1), true // the controller is not enabled there (cgroup.subtree_control)
+		}
 		if !ok || a.Err != "" {
 			return 0, false
 		}

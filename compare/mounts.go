@@ -9,7 +9,7 @@ import (
 // controllerMountMissing finds v1 hierarchies that the host has mounted and the
 // process, which has others, has not.
 func (d *Diagnosis) controllerMountMissing() []*Finding {
-	found := newFaults("controller-mount-missing")
+	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
 		if !d.missing(g, v) {
 			return
@@ -66,7 +66,7 @@ func (g *group) mountsV1() bool {
 // bindLeaf finds v1 mounts of just the process's own cgroup, as container
 // runtimes bind them into a container that keeps the host's cgroup namespace.
 func (d *Diagnosis) bindLeaf() []*Finding {
-	found := newFaults("bind-leaf")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
@@ -102,7 +102,7 @@ func (h *HierarchyView) mountedAt(point string) bool {
 // partialSubmount finds, beside a good mount, one that shows a part of the
 // namespace's tree in which the process is not.
 func (d *Diagnosis) partialSubmount() []*Finding {
-	found := newFaults("partial-submount")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
@@ -130,7 +130,7 @@ const manyMounts = 32
 // duplicateHierarchyMount finds hierarchies with several mounts that all show
 // the process.
 func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
-	found := newFaults("duplicate-hierarchy-mount")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.tasks) == 0 || !g.known() {
 			continue
@@ -143,7 +143,7 @@ func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
 			}
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
-			if isNew {
+			if isNew || len(points) > len(f.noted("mount_points")) {
 				f.Evidence["mount_points"] = points
 				f.Message = fmt.Sprintf("%s is mounted %d times (first %s, last %s): tools take the first or the last, so what one of them sees another may not", v.Hierarchy.Label, len(points), points[0], points[len(points)-1])
 			}
@@ -175,7 +175,7 @@ var runtimePath = regexp.MustCompile(`(^|[/:-])(docker|kubepods|libpod|lxc|ecs|c
 // controllerUnscoped finds containers that have their own cgroup in some v1
 // hierarchies and sit at the root of others, which they can write.
 func (d *Diagnosis) controllerUnscoped() []*Finding {
-	found := newFaults("controller-unscoped")
+	found := newFaults()
 	d.eachPlace(func(g *group) {
 		if !d.container(g) {
 			return

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 // visitor tells of processes that entered a namespace from elsewhere, once for
 // each namespace.
 func (d *Diagnosis) visitor() []*Finding {
-	found := newFaults("visitor")
+	found := newFaults()
 	for _, g := range d.groups {
 		if len(g.visitors) == 0 {
 			continue
@@ -43,9 +44,9 @@ func outsidePath(g *group) any {
 // noCgroupMount tells of processes that see no cgroup mount at all. Kernel
 // threads have no use for one; devtmpfs's lives in a mount namespace of its own.
 func (d *Diagnosis) noCgroupMount() []*Finding {
-	found := newFaults("no-cgroup-mount")
+	found := newFaults()
 	for _, g := range d.groups {
-		if len(g.tasks) == 0 || !g.mountless() || d.family.kernel[g.task().PID] {
+		if len(g.tasks) == 0 || !g.mountless() || d.family.kin[g.task().PID].Kernel {
 			continue
 		}
 		t := g.task()
@@ -64,7 +65,7 @@ func (d *Diagnosis) readerNotInitial() []*Finding {
 		return nil
 	}
 	f := &Finding{
-		Check: "reader-not-initial", CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
+		CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
 		Message: fmt.Sprintf("the reader is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
 		Verify:  []string{"nsinspect", "doctor"},
 	}
@@ -99,7 +100,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 	for i, why := range reasons {
 		reasons[i] = some(by[why]) + " (" + why + ")"
 	}
-	f := &Finding{Check: "incomplete", PIDs: []int{}, Evidence: map[string]any{"processes": len(all)}}
+	f := &Finding{PIDs: []int{}, Evidence: map[string]any{"processes": len(all)}}
 	for pid := range all {
 		f.PIDs = append(f.PIDs, pid)
 	}
@@ -119,7 +120,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 // a namespace that could not be entered were all missed.
 func (d *Diagnosis) missed() []inspect.Skipped {
 	var list []inspect.Skipped
-	for _, s := range d.host.Skipped {
+	for _, s := range d.skipped() {
 		if s.What != "cgroup namespace" && d.judged(s.PID) {
 			list = append(list, s)
 		}
@@ -136,6 +137,9 @@ func (d *Diagnosis) missed() []inspect.Skipped {
 	}
 	return list
 }
+
+// skipped is what could not be read, first and later.
+func (d *Diagnosis) skipped() []inspect.Skipped { return slices.Concat(d.host.Skipped, d.unseen) }
 
 func (d *Diagnosis) judged(pid int) bool { return d.only == nil || d.only[pid] }
 

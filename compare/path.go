@@ -126,8 +126,16 @@ func below(dir, path string) (string, bool) {
 	if !ok || inspect.Outside(view) {
 		return "", false
 	}
-	if view == "/" {
-		return ".", true
+	if rel := strings.TrimPrefix(view, "/"); rel != "" {
+		return rel, true
 	}
-	return view[1:], true
+	return ".", true
+}
+
+// lower is the inverse of below.
+func lower(dir, rel string) string {
+	if rel == "." {
+		return dir
+	}
+	return strings.TrimSuffix(dir, "/") + "/" + rel
 }

@@ -18,8 +18,9 @@ type proofRound struct {
 }
 
 func (r *proofRound) ask(d *Diagnosis) inspect.Questions {
-	for _, c := range Checks {
+	for _, c := range d.checks {
 		for _, f := range c.run(d) {
+			f.Check = c.Name
 			if f.Severity == "" {
 				f.Severity = c.Severity
 			}
@@ -112,7 +113,7 @@ func (d *Diagnosis) remedies() {
 // Report concludes.
 func (d *Diagnosis) Report() *Report {
 	r := &Report{
-		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.host.Skipped,
+		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.skipped(), Hidden: d.host.Hidden,
 		Findings: []Finding{}, Coverage: d.coverage(),
 	}
 	count := map[string]int{}
@@ -120,39 +121,10 @@ func (d *Diagnosis) Report() *Report {
 		count[f.Check]++
 		r.Findings = append(r.Findings, *f)
 	}
-	judged := d.countTasks((*group).known)
-	mounts := d.countTasks(func(g *group) bool { return g.table != nil })
-	for _, c := range Checks {
-		examined := judged
-		switch {
-		case c.Name == "reader-not-initial":
-			examined = 1
-		case c.Name == "incomplete":
-			examined = d.processes()
-		case c.Name == "no-cgroup-mount":
-			examined = mounts
-		case c.Name == "namespace-without-process" && !d.looksThroughFiles():
-			examined = 0 // only the bind mounts were looked at
-		}
-		r.Checks = append(r.Checks, CheckResult{Check: c.Name, Examined: examined, Findings: count[c.Name]})
+	for _, c := range d.checks {
+		r.Checks = append(r.Checks, CheckResult{Check: c.Name, Examined: c.examined(d), Findings: count[c.Name]})
 	}
 	return r
-}
-
-// countTasks counts the processes of the groups for which is holds.
-func (d *Diagnosis) countTasks(is func(*group) bool) int {
-	seen := make(map[int]bool, len(d.host.Tasks))
-	for _, g := range d.groups {
-		if !is(g) {
-			continue
-		}
-		for _, tasks := range [][]inspect.Task{g.tasks, g.visitors} {
-			for _, t := range tasks {
-				seen[t.PID] = true
-			}
-		}
-	}
-	return len(seen)
 }
 
 func (d *Diagnosis) coverage() Coverage {

@@ -35,12 +35,15 @@ func MountOptions(h *inspect.Hierarchy, old *inspect.Mount) []string {
 	return options
 }
 
-// Hurt says whom a change of a task's mounts would hurt beside the task itself.
+// hurt says whom a change of a task's mounts would hurt beside the task itself.
 // safe is nil if that could not be found out.
 func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	t := g.task()
 	if d.container(g) {
 		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
+	}
+	if d.host.Own == nil || d.host.Own.RootDev == "" {
+		return nil, []string{"whether its root file system is the reader's could not be found out: run it on the host, outside of any chroot and with its own /proc"}
 	}
 	with := d.users(t, m.ID)
 	if with.First || with.Reader && d.host.Reader.Initial() {
@@ -82,6 +85,8 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 		return "no live process proves that the namespace's root directory still exists: a fresh mount might fail or show nothing, so no commands are given"
 	case !clean(m.MountPoint) || !clean(m.Parent.MountPoint):
 		return "the mount point's name has characters that are not safe to paste, so no commands are given"
+	case m.Behind != "":
+		return "the mount point lies behind a " + m.Behind + " mount, which may never answer: no commands are given"
 	case t.Root != "/":
 		return "its root directory is not that of its mount namespace, so the mount point's path would lead elsewhere: no commands are given"
 	case owner == 0 || d.readerUserNS() == 0:

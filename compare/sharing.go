@@ -1,10 +1,6 @@
 package compare
 
-import (
-	"slices"
-
-	"nsinspect/inspect"
-)
+import "nsinspect/inspect"
 
 // Sharing says who else uses the mount namespace of a task, and so whose view a
 // change of the task's mounts would change too.
@@ -37,7 +33,13 @@ func Strangers(h *inspect.Host) []inspect.Task {
 // is in its namespace.
 func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
 	s := usersOf(h, t, mount, tables)
-	s.Others = slices.DeleteFunc(s.Others, func(o inspect.Task) bool { return o.CgroupNS == t.CgroupNS })
+	users := s.Others
+	s.Others = nil
+	for _, o := range users {
+		if o.CgroupNS != t.CgroupNS {
+			s.Others = append(s.Others, o)
+		}
+	}
 	return s
 }
 

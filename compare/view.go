@@ -1,9 +1,7 @@
 package compare
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 
 	"nsinspect/inspect"
 )
@@ -64,6 +62,26 @@ func (h *HierarchyView) good() *MountView {
 		}
 	}
 	return nil
+}
+
+// unclear tells whether the root of a visible mount is not known, which then may
+// be a good one.
+func (h *HierarchyView) unclear() bool {
+	for i := range h.Mounts {
+		if h.Mounts[i].Visible && h.Mounts[i].Verdict == VerdictUnknown {
+			return true
+		}
+	}
+	return false
+}
+
+// excused tells whether a mount that shows too much is no fault by itself: it
+// lies beside a good one, or one that may be; or beside one that shows the
+// namespace's root, and that the process lies outside of that is the fault.
+func (h *HierarchyView) excused() bool {
+	return h.good() != nil || h.unclear() || h.Outside() && slices.ContainsFunc(h.Mounts, func(m MountView) bool {
+		return m.Visible && m.NamespaceRoot == "/"
+	})
 }
 
 // MountView is one cgroup mount that a process has, in both views. Its Root is
@@ -171,8 +189,12 @@ func (s sight) mountRoot(v *HierarchyView, m *inspect.Mount, own map[int]string)
 // the worst of its visible mounts, where one that shows too much does no harm
 // beside a good one.
 func (h *HierarchyView) judge(table *inspect.MountTable) {
+	known := table != nil && table.Incomplete == ""
 	for i := range h.Mounts {
 		h.Mounts[i].Verdict = h.judgeMount(&h.Mounts[i])
+		if !known && h.life != Dead {
+			h.Mounts[i].Verdict = VerdictUnknown // what was not read may cover what was, or be a good one
+		}
 	}
 	good := h.good() != nil
 	visible := false
@@ -192,13 +214,10 @@ func (h *HierarchyView) judge(table *inspect.MountTable) {
 		}
 	}
 	switch {
-	case table == nil:
+	case !known && h.Verdict != VerdictDead:
 		h.Verdict = VerdictUnknown
 	case !visible:
 		h.Verdict = VerdictNone
-	}
-	if table != nil && table.Incomplete != "" && !h.Verdict.Worse(VerdictUnknown) {
-		h.Verdict = VerdictUnknown // what was not read may cover what was
 	}
 }
 
@@ -223,38 +242,6 @@ func (h *HierarchyView) judgeMount(m *MountView) Verdict {
 	}
 }
 
-// HierarchyOf returns a function that finds the hierarchy of a mount. A v1
-// mount names its controllers, or its name, among the superblock's options.
-func HierarchyOf(cgroups *inspect.Cgroups) func(*inspect.Mount) *inspect.Hierarchy {
-	var unified *inspect.Hierarchy
-	by := map[string]*inspect.Hierarchy{}
-	if cgroups != nil {
-		for _, m := range cgroups.Memberships {
-			h := m.Hierarchy
-			if h.ID == 0 {
-				unified = h
-			}
-			for _, c := range h.Controllers {
-				by[c] = h
-			}
-			if h.Name != "" {
-				by["name="+h.Name] = h
-			}
-		}
-	}
-	return func(m *inspect.Mount) *inspect.Hierarchy {
-		if m.FSType == "cgroup2" {
-			return unified
-		}
-		for _, option := range m.SuperOptions {
-			if h := by[option]; h != nil {
-				return h
-			}
-		}
-		return nil
-	}
-}
-
 // worst returns the worst of the hierarchies' verdicts.
 func worst(views []HierarchyView) Verdict {
 	if len(views) == 0 {
@@ -267,43 +254,4 @@ func worst(views []HierarchyView) Verdict {
 		}
 	}
 	return v
-}
-
-func sortByHierarchy[T any](list []T, of func(T) *inspect.Hierarchy) {
-	slices.SortStableFunc(list, func(x, y T) int {
-		a, b := of(x), of(y)
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Label, b.Label))
-	})
-}
-
-// Layout says which kinds of hierarchies a mount table shows: unified, legacy,
-// hybrid or none (systemd's words). A host whose /sys/fs/cgroup is cgroup2 is
-// unified, also if a v1 hierarchy is mounted beside.
-func Layout(t *inspect.MountTable) string {
-	if t == nil {
-		return ""
-	}
-	var v1, v2 bool
-	for _, m := range t.Cgroup {
-		if !m.Visible {
-			continue
-		}
-		if m.FSType == "cgroup2" {
-			if strings.TrimRight(m.MountPoint, "/") == "/sys/fs/cgroup" {
-				return "unified"
-			}
-			v2 = true
-		} else {
-			v1 = true
-		}
-	}
-	switch {
-	case v1 && v2:
-		return "hybrid"
-	case v1:
-		return "legacy"
-	case v2:
-		return "unified"
-	}
-	return "none"
 }

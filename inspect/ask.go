@@ -8,8 +8,9 @@ import (
 
 // Questions are what a diagnosis wants to know beyond the first reading.
 type Questions struct {
-	Subjects    []SubjectQuestion
-	Parents     []int
+	Subjects []SubjectQuestion
+	// Kin asks for the descent of these processes.
+	Kin         []int
 	Directories []DirectoryQuestion
 	Probes      []Probe
 	// Owners asks for the owner of these tasks' mount namespaces, Tables for
@@ -33,7 +34,7 @@ type SubjectQuestion struct {
 
 // Empty tells whether there is nothing to ask.
 func (q *Questions) Empty() bool {
-	return len(q.Subjects)+len(q.Parents)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0 &&
+	return len(q.Subjects)+len(q.Kin)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0 &&
 		len(q.Processes)+len(q.Files) == 0 && !q.OpenNamespaces
 }
 
@@ -41,10 +42,8 @@ func (q *Questions) Empty() bool {
 type Answers struct {
 	// Subjects are nil where the task has ended or cannot be read.
 	Subjects []*Subject
-	// Parents maps each process asked for, and its ancestors, to its parent.
-	Parents map[int]int
-	// Kernel has those of them that are kernel threads.
-	Kernel      map[int]bool
+	// Kin has each process asked for, and its ancestors.
+	Kin         map[int]Kin
 	Directories []DirectoryAnswer
 	Probes      []ProbeAnswer
 	// Owners are inodes of user namespaces; 0: not known.
@@ -77,7 +76,7 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 			return subject
 		}),
 	}
-	f.parents(ctx, q.Parents, a)
+	a.Kin = f.kin(ctx, q.Kin)
 	a.Directories = parallel(ctx, f, q.Directories, f.system.directories)
 	a.Probes = parallel(ctx, f, q.Probes, func(p Probe) ProbeAnswer { return f.system.probe(ctx, p) })
 	a.Owners = parallel(ctx, f, q.Owners, f.system.mountNSOwner)
@@ -129,30 +128,42 @@ func (f *FS) settle(ctx context.Context, subjects []SubjectQuestion) error {
 	return nil
 }
 
-// parents follows each process's line up to the first one without a parent.
-func (f *FS) parents(ctx context.Context, pids []int, a *Answers) {
-	a.Parents, a.Kernel = map[int]int{}, map[int]bool{}
+// Kin is what a process's descent is told by.
+type Kin struct {
+	// Parent is the process ID of its parent; 0: it has none that could be seen.
+	Parent int
+	// Started is Process.StartTicks.
+	Started uint64
+	// Kernel is true for a kernel thread.
+	Kernel bool
+	// PIDNS is the inode of its PID namespace; 0: not known.
+	PIDNS uint64
+}
+
+// kin follows each process's line up to the first one without a parent, all
+// lines side by side.
+func (f *FS) kin(ctx context.Context, pids []int) map[int]Kin {
+	found := map[int]Kin{}
 	for next := slices.Clone(pids); len(next) > 0; {
 		slices.Sort(next)
 		asked := slices.Compact(next)
 		next = nil
-		for i, p := range parallel(ctx, f, asked, f.parent) {
-			if p == nil {
-				continue
-			}
-			a.Parents[asked[i]] = p.PPID
-			if p.Kernel {
-				a.Kernel[asked[i]] = true
-			}
-			if _, known := a.Parents[p.PPID]; p.PPID > 0 && !known {
-				next = append(next, p.PPID)
+		for i, k := range parallel(ctx, f, asked, f.kinOf) {
+			if k != nil {
+				found[asked[i]] = *k
+				next = append(next, k.Parent)
 			}
 		}
+		next = slices.DeleteFunc(next, func(pid int) bool {
+			_, known := found[pid]
+			return known || pid <= 0
+		})
 	}
+	return found
 }
 
-// parent reads who a process's parent is; nil if it has ended.
-func (f *FS) parent(pid int) *Process {
+// kinOf returns nil for a process that has ended.
+func (f *FS) kinOf(pid int) *Kin {
 	d, err := f.tree.process(pid, pid)
 	if err != nil {
 		return nil
@@ -162,7 +173,7 @@ func (f *FS) parent(pid int) *Process {
 	if err := readStat(d, &p); err != nil {
 		return nil
 	}
-	return &p
+	return &Kin{Parent: p.PPID, Started: p.StartTicks, Kernel: p.Kernel, PIDNS: nsOf(d.link("ns/pid"))}
 }
 
 func (f *FS) tableOf(t Task) *MountTable {

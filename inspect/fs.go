@@ -20,9 +20,9 @@ import (
 // every host since Linux 4.6 (enum init_ns_ino in include/uapi/linux/nsfs.h).
 const InitialCgroupNS = 4026531835
 
-// initialPIDNS is the inode of the initial PID namespace, the same since Linux
+// InitialPIDNS is the inode of the initial PID namespace, the same since Linux
 // 3.8 (there too).
-const initialPIDNS = 4026531836
+const InitialPIDNS = 4026531836
 
 // capSysAdmin is CAP_SYS_ADMIN's bit in the CapEff mask (capabilities(7)).
 const capSysAdmin = 21
@@ -153,7 +153,7 @@ func (t *fsTree) reader() Reader {
 		r.UID = os.Geteuid()
 		r.SamePIDs = r.PID == os.Getpid()
 		// A process of the initial PID namespace is in no other procfs.
-		r.WholeHost = r.PID != 0 && nsOf(t.link("thread-self/ns/pid")) == initialPIDNS
+		r.WholeHost = r.PID != 0 && nsOf(t.link("thread-self/ns/pid")) == InitialPIDNS
 		r.CgroupNS = nsOf(t.link("thread-self/ns/cgroup"))
 		if r.CgroupNS == 0 {
 			r.CgroupNS = nsOf(os.Readlink("/proc/thread-self/ns/cgroup"))
@@ -165,7 +165,7 @@ func (t *fsTree) reader() Reader {
 		if d, err := t.process(r.PID, r.PID); err == nil {
 			defer d.close()
 			r.CgroupNS = nsOf(d.link("ns/cgroup"))
-			r.WholeHost = nsOf(d.link("ns/pid")) == initialPIDNS
+			r.WholeHost = nsOf(d.link("ns/pid")) == InitialPIDNS
 			if st, err := readStatus(d); err == nil {
 				r.UID = st.uid
 			}

@@ -29,6 +29,8 @@ type Want struct {
 // Host is one reading of all processes.
 type Host struct {
 	Reader Reader
+	// Want is what was asked for.
+	Want Want
 	// Kernel is the kernel's release (uname -r); empty: not known.
 	Kernel string
 	// Tasks are the living processes in the order of their IDs, and those of
@@ -99,7 +101,7 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{Reader: f.Reader, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}, Hidden: f.tree.hides(1)}
+	h := &Host{Reader: f.Reader, Want: want, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}, Hidden: f.tree.hides(1)}
 	f.total.Store(int64(len(pids)))
 	if err := f.readTasks(ctx, h, pids, want); err != nil {
 		return nil, err

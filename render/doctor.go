@@ -10,10 +10,6 @@ import (
 	"nsinspect/compare"
 )
 
-// firstLine is how long the line with the verdict may be, in bytes: it goes
-// into status fields and log lines.
-const firstLine = 80
-
 // foldAfter is how many like notes are told before the rest is only counted.
 const foldAfter = 3
 
@@ -39,45 +35,9 @@ func DoctorText(w io.Writer, r *compare.Report, o Options) error {
 			return err
 		}
 	}
-	fmt.Fprintf(&b, "\n%s in %s, layout %s, %s\n", many(r.Coverage.Processes, "process", "processes"),
-		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), many(len(r.Checks), "check", "checks"))
+	fmt.Fprintf(&b, "\n%s\n", coverage(r))
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// verdict is the report in one line.
-func verdict(r *compare.Report) string {
-	errors, warnings := r.Count(compare.Error), r.Count(compare.Warning)
-	var counts []string
-	if errors > 0 {
-		counts = append(counts, many(errors, "error", "errors"))
-	}
-	if warnings > 0 {
-		counts = append(counts, many(warnings, "warning", "warnings"))
-	}
-	if len(counts) == 0 {
-		if r.Coverage.Skipped > 0 {
-			return fmt.Sprintf("nothing wrong found, but %d of %d processes were not looked at", r.Coverage.Skipped, r.Coverage.Processes)
-		}
-		return "nothing wrong found"
-	}
-	line := strings.Join(counts, ", ")
-	var heads []string
-	for _, c := range r.Checks {
-		if n := severe(r, c.Check); n > 0 {
-			heads = append(heads, compare.Headline(c.Check, n))
-		}
-	}
-	for n := len(heads); n > 0; n-- {
-		full := line + ": " + strings.Join(heads[:n], ", ")
-		if n < len(heads) {
-			full += ", …"
-		}
-		if len(full) <= firstLine {
-			return full
-		}
-	}
-	return line
 }
 
 func many(n int, one, more string) string {
@@ -260,15 +220,4 @@ func checks(b *strings.Builder, r *compare.Report, o Options) error {
 		t.add(c.Check, fmt.Sprint(c.Examined), fmt.Sprint(c.Findings))
 	}
 	return part(b, &t, o)
-}
-
-// severe counts a check's findings above info.
-func severe(r *compare.Report, check string) int {
-	n := 0
-	for i := range r.Findings {
-		if r.Findings[i].Check == check && r.Findings[i].Severity != compare.Info {
-			n++
-		}
-	}
-	return n
 }

@@ -114,19 +114,28 @@ func (in *invocation) pid(operand string) (int, error) {
 	return int(pid), nil
 }
 
+// operands are at most so many (most < 0: any number).
+func (in *invocation) operands(most int) ([]string, error) {
+	operands := in.flags.Args().Slice()
+	name := in.flags.Command.Name
+	switch {
+	case most < 0 || len(operands) <= most:
+		return operands, nil
+	case most == 0:
+		return nil, usageError("%s takes no operand, but got %q", name, operands[0])
+	}
+	return nil, usageError("%s takes %d operand, but got %q too", name, most, operands[most])
+}
+
 // pids reads operands as process IDs, at least and at most so many (most < 0:
 // any number). One that is given twice counts once.
 func (in *invocation) pids(least, most int) ([]int, error) {
-	operands := in.flags.Args().Slice()
-	name := in.flags.Command.Name
-	if len(operands) < least {
-		return nil, usageError("%s: which process? give its ID", name)
+	operands, err := in.operands(most)
+	if err != nil {
+		return nil, err
 	}
-	if most >= 0 && len(operands) > most {
-		if most == 0 {
-			return nil, usageError("%s takes no operand, but got %q", name, operands[most])
-		}
-		return nil, usageError("%s takes %d operand, but got %q too", name, most, operands[most])
+	if len(operands) < least {
+		return nil, usageError("%s: which process? give its ID", in.flags.Command.Name)
 	}
 	var list []int
 	for _, o := range operands {

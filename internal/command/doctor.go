@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,6 +18,8 @@ func (r *runner) doctor() *cli.Command {
 		UsageText: "nsinspect doctor [FLAGS] [PID...]",
 		Flags: []cli.Flag{
 			threadsFlag(), fromFlag(),
+			&cli.StringSliceFlag{Name: "check", Usage: "run only the checks `NAME,...`; 'nsinspect explain' lists them"},
+			&cli.StringSliceFlag{Name: "skip", Usage: "leave out the checks `NAME,...`"},
 			&cli.BoolFlag{Name: "open-files", Usage: "look for namespaces that only open files keep, also on a host with more than 2000 processes"},
 			&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with status 1 if a finding is at least of this `SEVERITY`: error, warning, info or never"},
 		},
@@ -26,6 +29,10 @@ func (r *runner) doctor() *cli.Command {
 
 func runDoctor(ctx context.Context, in *invocation) (int, error) {
 	failOn, err := threshold(in.flags.String("fail-on"))
+	if err != nil {
+		return 0, err
+	}
+	checks, err := in.checks()
 	if err != nil {
 		return 0, err
 	}
@@ -43,7 +50,8 @@ func runDoctor(ctx context.Context, in *invocation) (int, error) {
 		}
 		pids[i] = s.Process.PID // a thread's number stands for its process
 	}
-	report, err := in.diagnose(ctx, inspect.Want{Views: true, Threads: in.flags.Bool("threads"), ThreadsOf: pids}, pids)
+	want := inspect.Want{Views: true, Threads: in.flags.Bool("threads"), ThreadsOf: pids}
+	report, err := in.diagnose(ctx, want, pids, checks)
 	if err != nil {
 		return 0, err
 	}
@@ -70,9 +78,28 @@ func threshold(name string) (compare.Severity, error) {
 	return "", usageError("--fail-on %q: it is error, warning, info or never", name)
 }
 
+// checks are those that --check and --skip leave.
+func (in *invocation) checks() ([]compare.Check, error) {
+	check, skip := names(in.flags.StringSlice("check")), names(in.flags.StringSlice("skip"))
+	if in.flags.IsSet("check") && len(check) == 0 {
+		return nil, usageError("--check: which check?")
+	}
+	checks, err := compare.Select(check, skip)
+	if err != nil {
+		return nil, unknownCheck(err)
+	}
+	if len(checks) == 0 {
+		return nil, usageError("--check and --skip leave no check to run")
+	}
+	return checks, nil
+}
+
+// names are those of a flag that may be given again.
+func names(values []string) []string { return commaList(strings.Join(values, ",")) }
+
 // diagnose reads the host and works through the checks, which ask for more
 // where something looks wrong.
-func (in *invocation) diagnose(ctx context.Context, want inspect.Want, pids []int) (*compare.Report, error) {
+func (in *invocation) diagnose(ctx context.Context, want inspect.Want, pids []int, checks []compare.Check) (*compare.Report, error) {
 	done := in.progress(ctx)
 	defer done()
 	host, err := in.fs.Scan(ctx, want)
@@ -80,6 +107,7 @@ func (in *invocation) diagnose(ctx context.Context, want inspect.Want, pids []in
 		return nil, err
 	}
 	d := compare.NewDiagnosis(host, pids)
+	d.Choose(checks)
 	if in.flags.Bool("open-files") {
 		d.SearchOpenFiles()
 	}

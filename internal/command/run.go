@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -57,7 +56,7 @@ func Run(ctx context.Context, p Process) int {
 		switch {
 		case errors.As(err, &hinted):
 			r.hint(hinted.hint)
-		case errors.Is(err, inspect.ErrHidden), errors.Is(err, fs.ErrPermission):
+		case errors.Is(err, inspect.ErrHidden), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 			r.hint("root may see it")
 		}
 		return statusFailed
@@ -133,7 +132,7 @@ func (r *runner) app() *cli.App {
 		ErrWriter:       r.process.Stderr,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError:    usage,
-		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.lab(), r.capture()},
+		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.explain(), r.lab(), r.capture()},
 		HideHelpCommand: true,
 	}
 	for _, c := range app.Commands {

@@ -1,0 +1,55 @@
+package render
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"nsinspect/compare"
+)
+
+func TestPage(t *testing.T) {
+	const text = "Some words and `code of three` words, a-word-that-is-too-long-for-it.\n\n```\nkept   as it is, however long it is\n\n  this too\n```\n\nMore."
+	const want = `  Some words and
+  ` + "`code of three`" + `
+  words,
+  a-word-that-is-too-long-for-it.
+
+    kept   as it is, however long it is
+
+      this too
+
+  More.
+`
+	var b strings.Builder
+	page(&b, text, 18)
+	if b.String() != want {
+		t.Errorf("%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// TestExplainFits holds that prose fits a terminal of any usual width, that what
+// is to be pasted is never broken, and that nothing fits worse on a wide one.
+func TestExplainFits(t *testing.T) {
+	for _, c := range compare.Checks {
+		for _, width := range []int{0, 60, 80, 200} {
+			var b strings.Builder
+			if err := ExplainText(&b, c, Options{Width: width}); err != nil {
+				t.Fatal(err)
+			}
+			most := width
+			if width == 0 || width > pageWidth {
+				most = pageWidth
+			}
+			for _, line := range strings.Split(b.String(), "\n") {
+				kept := strings.HasPrefix(line, "    ")
+				if n := utf8.RuneCountInString(line); n > most && (!kept || n > pageWidth) {
+					t.Errorf("%s: %d columns on %d: %s", c.Name, n, width, line)
+				}
+			}
+			if fences := strings.Count(b.String(), "```"); fences > 0 {
+				t.Errorf("%s: %d fences are left", c.Name, fences)
+			}
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+
+	"nsinspect/compare"
+)
+
+// firstLine is how long the line with the verdict may be, in bytes: it goes
+// into status fields and log lines.
+const firstLine = 80
+
+// verdict is the report in one line: how many faults there are and, as far as
+// there is room, what they are. Where there is no error, it tells too whether
+// everything was looked at.
+func verdict(r *compare.Report) string {
+	errors, warnings := r.Count(compare.Error), r.Count(compare.Warning)
+	var counts []string
+	if errors > 0 {
+		counts = append(counts, many(errors, "error", "errors"))
+	}
+	if warnings > 0 {
+		counts = append(counts, many(warnings, "warning", "warnings"))
+	}
+	if len(counts) == 0 {
+		return nothingWrong(r)
+	}
+	unseen := ""
+	if errors == 0 && r.Coverage.Skipped > 0 {
+		unseen = fmt.Sprintf("; %d of %d not seen", r.Coverage.Skipped, r.Coverage.Processes)
+	}
+	line := strings.Join(counts, ", ")
+	heads := headlines(r)
+	for n := len(heads); n > 0; n-- {
+		full := line + ": " + strings.Join(heads[:n], ", ")
+		if n < len(heads) {
+			full += ", …"
+		}
+		if full += unseen; len(full) <= firstLine {
+			return full
+		}
+	}
+	return line + unseen
+}
+
+// nothingWrong is the verdict where there are neither errors nor warnings. It
+// vouches for no more than was looked for, and looked at.
+func nothingWrong(r *compare.Report) string {
+	line := "nothing wrong found"
+	if len(r.Checks) < len(compare.Checks) {
+		line += " by " + ran(r)
+	}
+	switch {
+	case r.Hidden:
+		line += ", but other users' processes are hidden"
+	case r.Coverage.Skipped > 0:
+		line += fmt.Sprintf(", but %d of %s unseen", r.Coverage.Skipped, many(r.Coverage.Processes, "process", "processes"))
+	}
+	return line
+}
+
+// ran says how many checks there were: "24 checks", or "2 of 24 checks".
+func ran(r *compare.Report) string {
+	all := many(len(compare.Checks), "check", "checks")
+	if n := len(r.Checks); n < len(compare.Checks) {
+		return fmt.Sprintf("%d of %s", n, all)
+	}
+	return all
+}
+
+// headlines are what the checks found above info, in a few words each.
+func headlines(r *compare.Report) []string {
+	found := map[string]int{}
+	for i := range r.Findings {
+		if r.Findings[i].Severity != compare.Info {
+			found[r.Findings[i].Check]++
+		}
+	}
+	var heads []string
+	for _, c := range r.Checks {
+		if n := found[c.Check]; n > 0 {
+			heads = append(heads, compare.Headline(c.Check, n))
+		}
+	}
+	return heads
+}
+
+// coverage says what was looked at, by how many checks, and from where.
+func coverage(r *compare.Report) string {
+	line := fmt.Sprintf("%s in %s, layout %s, %s", many(r.Coverage.Processes, "process", "processes"),
+		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), ran(r))
+	if n := r.Coverage.Skipped; n > 0 {
+		line += "; " + many(n, "process", "processes") + " not looked at"
+	}
+	return line + "; the reader's namespace is " + readerNS(r.Reader)
+}
