@@ -97,13 +97,8 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 		f.scanning(true)
 		defer f.scanning(false)
 	}
-	pids, err := f.allPIDs()
-	if err != nil {
-		return nil, err
-	}
 	h := &Host{Reader: f.Reader, Want: want, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}, Hidden: f.tree.hides(1)}
-	f.total.Store(int64(len(pids)))
-	if err := f.readTasks(ctx, h, pids, want); err != nil {
+	if err := f.readTasks(ctx, h, want); err != nil {
 		return nil, err
 	}
 	h.group()
@@ -185,30 +180,61 @@ func (f *FS) share(ctx context.Context, n int, worker func(next func() (int, boo
 	return ctx.Err()
 }
 
-// readTasks reads every process; the results are in the order of PIDs.
-func (f *FS) readTasks(ctx context.Context, h *Host, pids []int, want Want) error {
-	threadsOf := map[int]bool{}
-	for _, pid := range want.ThreadsOf {
-		threadsOf[pid] = true
-	}
-	found := make([]Task, len(pids))
-	var strays []Task
-	var mu sync.Mutex
-	err := f.each(ctx, len(pids), func(i int, buf []byte) {
-		tasks, skipped := f.readProcess(pids[i], want, threadsOf[pids[i]], buf)
-		f.done.Add(1)
-		if len(tasks) > 0 {
-			found[i] = tasks[0]
-		}
-		if len(tasks) > 1 || len(skipped) > 0 {
-			mu.Lock()
-			strays = append(strays, tasks[min(1, len(tasks)):]...)
-			h.Skipped = append(h.Skipped, skipped...)
-			mu.Unlock()
-		}
+// batch is some of the processes, and what was read of them.
+type batch struct {
+	pids    []int
+	tasks   []Task
+	skipped []Skipped
+}
+
+// readTasks reads every process, the first ones while the others are listed;
+// the results are in the order of PIDs.
+func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
+	var all []*batch
+	var listing error
+	todo := make(chan *batch, 16)
+	var workers sync.WaitGroup
+	workers.Go(func() {
+		defer close(todo)
+		listing = f.tree.eachPIDs(func(pids []int) bool {
+			b := &batch{pids: pids, tasks: make([]Task, 0, len(pids))}
+			all = append(all, b)
+			f.total.Add(int64(len(pids)))
+			select {
+			case todo <- b:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
 	})
-	ended := func(t Task) bool { return t.PID == 0 }
-	h.Tasks = append(slices.DeleteFunc(found, ended), strays...)
+	for range f.jobs {
+		workers.Go(func() { f.readBatches(ctx, todo, want) })
+	}
+	workers.Wait()
+	if listing != nil {
+		return fmt.Errorf("list the processes: %w", listing)
+	}
+	for _, b := range all {
+		h.Tasks = append(h.Tasks, b.tasks...)
+		h.Skipped = append(h.Skipped, b.skipped...)
+	}
 	slices.SortStableFunc(h.Tasks, func(a, b Task) int { return cmp.Compare(a.PID, b.PID) })
-	return err
+	return ctx.Err()
+}
+
+// readBatches is a worker of readTasks.
+func (f *FS) readBatches(ctx context.Context, todo <-chan *batch, want Want) {
+	buf := make([]byte, 0, scratchSize)
+	for b := range todo {
+		for _, pid := range b.pids {
+			if ctx.Err() != nil {
+				return
+			}
+			tasks, skipped := f.readProcess(pid, want, buf)
+			b.tasks = append(b.tasks, tasks...)
+			b.skipped = append(b.skipped, skipped...)
+			f.done.Add(1)
+		}
+	}
 }

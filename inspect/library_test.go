@@ -74,6 +74,38 @@ func differ(theirs, ours any) error {
 	return nil
 }
 
+// TestLibraryPIDs lists the processes between two lists of the library's: what
+// is in both is in ours.
+func TestLibraryPIDs(t *testing.T) {
+	tree, err := openTree("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.close()
+	before, err1 := tree.pids()
+	var ours []int
+	err2 := tree.eachPIDs(func(pids []int) bool {
+		ours = append(ours, pids...)
+		return true
+	})
+	after, err3 := tree.pids()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	if len(before) == 0 || !slices.IsSorted(ours) || len(slices.Compact(slices.Clone(ours))) != len(ours) {
+		t.Errorf("%d processes, ours %v", len(before), ours)
+	}
+	for _, pid := range before {
+		if slices.Contains(after, pid) && !slices.Contains(ours, pid) {
+			t.Errorf("process %d is missing", pid)
+		}
+	}
+	stopped := 0
+	if err := tree.eachPIDs(func([]int) bool { stopped++; return false }); err != nil || stopped != 1 {
+		t.Errorf("told to stop it went on: %d, %v", stopped, err)
+	}
+}
+
 func TestLibraryCgroups(t *testing.T) {
 	eachProcess(t, func(d dir, p procfs.Proc) error {
 		text, err := d.read("cgroup", nil)

@@ -88,6 +88,14 @@ func (t *replayTree) pids() ([]int, error) {
 	return pids, nil
 }
 
+func (t *replayTree) eachPIDs(give func([]int) bool) error {
+	pids, err := t.pids()
+	if err == nil {
+		give(pids)
+	}
+	return err
+}
+
 // threads returns only the threads that the capture has: the leader, and those
 // that are elsewhere.
 func (t *replayTree) threads(pid int) ([]int, error) {

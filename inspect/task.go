@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func skipped(pid int, err error) Skipped {
 }
 
 // readProcess returns a process and those of its threads that are asked for.
-func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, []Skipped) {
+func (f *FS) readProcess(pid int, want Want, buf []byte) ([]Task, []Skipped) {
 	if f.tree.hides(pid) {
 		return []Task{{PID: pid, TID: pid}}, []Skipped{skipped(pid, errHidden)}
 	}
@@ -59,7 +60,7 @@ func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, 
 		return []Task{leader}, []Skipped{skipped(pid, err)}
 	}
 	tasks := []Task{leader}
-	if want.Threads || threads {
+	if want.Threads || slices.Contains(want.ThreadsOf, pid) {
 		tasks = append(tasks, f.strayThreads(leader, want.Views, buf)...)
 	}
 	return tasks, nil
