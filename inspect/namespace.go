@@ -9,22 +9,32 @@ import (
 
 // group collects the tasks of each cgroup namespace.
 func (h *Host) group() {
-	members := map[uint64]int{}
-	for _, t := range h.Tasks {
-		members[t.CgroupNS]++
-	}
-	by := map[uint64]*Namespace{}
-	for _, t := range h.Tasks {
+	by := map[uint64]int{}
+	var sizes []int
+	of := make([]int, len(h.Tasks)) // the namespace of each task
+	for i, t := range h.Tasks {
 		if t.CgroupNS == 0 {
+			of[i] = -1
 			continue
 		}
-		ns := by[t.CgroupNS]
-		if ns == nil {
-			ns = &Namespace{NS: t.CgroupNS, Entered: t.CgroupNS == h.Reader.CgroupNS, Members: make([]Task, 0, members[t.CgroupNS])}
-			by[t.CgroupNS] = ns
-			h.Namespaces = append(h.Namespaces, ns)
+		n, ok := by[t.CgroupNS]
+		if !ok {
+			n = len(h.Namespaces)
+			by[t.CgroupNS] = n
+			h.Namespaces = append(h.Namespaces, &Namespace{NS: t.CgroupNS, Entered: t.CgroupNS == h.Reader.CgroupNS})
+			sizes = append(sizes, 0)
 		}
-		ns.Members = append(ns.Members, t)
+		of[i] = n
+		sizes[n]++
+	}
+	for i, t := range h.Tasks {
+		if of[i] >= 0 {
+			ns := h.Namespaces[of[i]]
+			if ns.Members == nil {
+				ns.Members = make([]Task, 0, sizes[of[i]])
+			}
+			ns.Members = append(ns.Members, t)
+		}
 	}
 	sort.Slice(h.Namespaces, func(i, j int) bool { return h.Namespaces[i].NS < h.Namespaces[j].NS })
 }
