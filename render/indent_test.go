@@ -13,6 +13,7 @@ func FuzzIndent(f *testing.F) {
 	for _, document := range []string{
 		`{}`, `[]`, `""`, `null`, `-1.5e3`, `[[],{},[{}]]`, `{"a":[1,2,{"b":null}],"c":"x,y:{z}[]"}`,
 		`["\"","\\","\\\"",",",":","]","}"]`, `[ 1 , 2 ]`, `{"a":{"a":{"a":[true,false]}}}`, `["é\u2028<&>"]`,
+		strings.Repeat("[", 40) + strings.Repeat("]", 40),
 	} {
 		f.Add([]byte(document))
 	}

@@ -15,7 +15,11 @@ const schemaVersion = 1
 
 // writeJSON writes one document.
 func writeJSON(w io.Writer, document any) error {
-	return json.NewEncoder(newIndenter(w)).Encode(document)
+	in := newIndenter(w)
+	if err := json.NewEncoder(in).Encode(document); err != nil {
+		return err
+	}
+	return in.end()
 }
 
 // text is a string as JSON has it: null if it is not known. A value that is not
