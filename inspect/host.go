@@ -215,6 +215,11 @@ func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
 	if listing != nil {
 		return fmt.Errorf("list the processes: %w", listing)
 	}
+	read := 0
+	for _, b := range all {
+		read += len(b.tasks)
+	}
+	h.Tasks = make([]Task, 0, read)
 	for _, b := range all {
 		h.Tasks = append(h.Tasks, b.tasks...)
 		h.Skipped = append(h.Skipped, b.skipped...)
