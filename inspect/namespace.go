@@ -195,14 +195,14 @@ func (f *FS) readFirsts(ctx context.Context, h *Host) error {
 	return err
 }
 
-// readFirst drops the members that have ended from before the first.
+// readFirst drops the members that have ended, or left, from before the first.
 func (f *FS) readFirst(ns *Namespace) {
 	for ; len(ns.Members) > 0; ns.Members = ns.Members[1:] {
-		if p, ok := f.Describe(ns.Members[0]); ok {
+		p, err := f.describeMember(ns.Members[0])
+		if err == nil {
 			ns.First = p
-			return
 		}
-		if f.Exists(ns.Members[0]) {
+		if err == nil || !fleeting(err) {
 			return
 		}
 	}

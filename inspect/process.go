@@ -203,19 +203,27 @@ func (f *FS) effectiveUser(d dir) (int, error) {
 // Describe returns what is told of a process that a whole-host reading met. ok
 // is false if it has ended since, or cannot be read.
 func (f *FS) Describe(t Task) (p Process, ok bool) {
+	p, err := f.describeMember(t)
+	return p, err == nil
+}
+
+func (f *FS) describeMember(t Task) (Process, error) {
 	d, err := f.tree.process(t.PID, t.TID)
 	if err != nil {
-		return Process{}, false
+		return Process{}, err
 	}
 	defer d.close()
-	p = Process{Task: t}
-	if err := f.describe(d, &p); err != nil || p.State == "Z" {
-		return Process{}, false
+	p := Process{Task: t}
+	if err := f.describe(d, &p); err != nil {
+		return Process{}, err
+	}
+	if p.State == "Z" {
+		return Process{}, errNoNamespace
 	}
 	if t.CgroupNS != 0 && nsOf(d.link("ns/cgroup")) != t.CgroupNS {
-		return Process{}, false
+		return Process{}, errChanged
 	}
-	return p, true
+	return p, nil
 }
 
 // userNames looks each user ID up once.
