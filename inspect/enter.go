@@ -74,52 +74,66 @@ func ownNamespace(t *fsTree) (int, error) {
 // back after each.
 type threadEntrant struct{ home int }
 
+func (e threadEntrant) open(d dir, ns uint64) (gate, error) {
+	fd, err := openNamespace(d, ns)
+	return threadGate{fd: fd, home: e.home}, err
+}
+
+type threadGate struct{ fd, home int }
+
 // in ends the goroutine, and with it the thread, if the way back fails: nothing
 // more may be read there as if it were the reader's own view.
-func (e threadEntrant) in(d dir, ns uint64, do func(lens) error) error {
-	if err := enter(d.(fsDir), ns); err != nil {
+func (g threadGate) in(do func(lens) error) error {
+	if err := enter(g.fd); err != nil {
 		return err
 	}
 	err := do(threadLens{})
-	if back := unix.Setns(e.home, unix.CLONE_NEWCGROUP); back != nil {
+	if back := unix.Setns(g.home, unix.CLONE_NEWCGROUP); back != nil {
 		runtime.Goexit()
 	}
 	return err
 }
 
+func (g threadGate) close() { unix.Close(g.fd) }
+
 // apartEntrant enters each namespace on a thread of its own.
 type apartEntrant struct{}
 
-func (apartEntrant) in(d dir, ns uint64, do func(lens) error) (err error) {
+func (apartEntrant) open(d dir, ns uint64) (gate, error) {
+	fd, err := openNamespace(d, ns)
+	return apartGate(fd), err
+}
+
+type apartGate int
+
+func (g apartGate) in(do func(lens) error) (err error) {
 	Disposable(func() {
-		if err = enter(d.(fsDir), ns); err == nil {
+		if err = enter(int(g)); err == nil {
 			err = do(threadLens{})
 		}
 	})
 	return err
 }
 
+func (g apartGate) close() { unix.Close(int(g)) }
+
 // recordedEntrant stays where it is.
 type recordedEntrant struct{}
 
-func (recordedEntrant) in(dir, uint64, func(lens) error) error { return errRecorded }
+func (recordedEntrant) open(dir, uint64) (gate, error) { return nil, errRecorded }
+
+func openNamespace(d dir, ns uint64) (int, error) {
+	fd, err := d.(fsDir).namespace("ns/cgroup", ns)
+	if err == ErrMoved {
+		err = errChanged
+	}
+	return fd, err
+}
 
 // enter goes in by setns(2), which takes CAP_SYS_ADMIN in the reader's user
 // namespace and in the one that owns the cgroup namespace (cgroupns_install in
 // kernel/cgroup/namespace.c).
-func enter(d fsDir, ns uint64) error {
-	fd, err := d.file("ns/cgroup")
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if st.Ino != ns {
-		return errChanged
-	}
+func enter(fd int) error {
 	if err := unix.Setns(fd, unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("setns: %w", err)
 	}
@@ -127,9 +141,9 @@ func enter(d fsDir, ns uint64) error {
 }
 
 // threadLens reads plainly: what the kernel shows depends on the thread that
-// reads, when it reads, and not on who opened the process's directory.
+// reads, when it reads, and not on who opened the file or its directory.
 type threadLens struct{}
 
-func (threadLens) read(d dir, name string, buf []byte) ([]byte, error) { return d.read(name, buf) }
+func (threadLens) again(file held, buf []byte) ([]byte, error) { return file.read(buf) }
 
 func (threadLens) open(d dir, name string) (io.ReadCloser, error) { return d.open(name) }

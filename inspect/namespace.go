@@ -54,9 +54,8 @@ func (f *FS) readNamespaces(ctx context.Context, h *Host, want Want) error {
 	}
 	err := f.share(ctx, len(others), func(next func() (int, bool)) {
 		f.tree.entering(func(e entrant) {
-			buf := make([]byte, 0, scratchSize)
 			for i, ok := next(); ok; i, ok = next() {
-				refused[i] = f.readNamespace(e, others[i], want, buf)
+				refused[i] = f.readNamespace(e, others[i], want)
 				f.inside.Add(1)
 			}
 		})
@@ -73,7 +72,7 @@ func (f *FS) readNamespaces(ctx context.Context, h *Host, want Want) error {
 // readNamespace reads members in both views until the root directory follows
 // for every hierarchy, which the first member inside it gives, or no member is
 // left. The error says why it may not.
-func (f *FS) readNamespace(e entrant, ns *Namespace, want Want, buf []byte) error {
+func (f *FS) readNamespace(e entrant, ns *Namespace, want Want) error {
 	tried := map[*Cgroups]bool{}
 	settled := map[string]bool{}
 	for i, t := range ns.Members {
@@ -84,7 +83,7 @@ func (f *FS) readNamespace(e entrant, ns *Namespace, want Want, buf []byte) erro
 		if i > 0 || !want.First {
 			first = nil
 		}
-		p, err := f.readPair(e, t, first, buf)
+		p, err := f.readPair(e, t, first)
 		if err != nil {
 			if fleeting(err) {
 				continue
@@ -117,49 +116,33 @@ func settle(settled map[string]bool, p Pair) bool {
 	return all
 }
 
-// readPair reads a member's cgroup file outside, inside and outside again, and
-// gives the pair only if nothing changed and the process is not exiting. It
-// describes it in first, if there is such.
-func (f *FS) readPair(e entrant, t Task, first *Process, buf []byte) (Pair, error) {
+// readPair reads a member's cgroup file in both views, and gives the pair only
+// if the process is not exiting. It describes it in first, if there is such.
+func (f *FS) readPair(e entrant, t Task, first *Process) (Pair, error) {
 	d, err := f.tree.process(t.PID, t.TID)
 	if err != nil {
 		return Pair{}, err
 	}
 	defer d.close()
-	for range maxTries {
-		before, err := f.readCgroups(d, buf)
-		if err != nil {
-			return Pair{}, err
-		}
-		var own *Cgroups
-		err = e.in(d, t.CgroupNS, func(in lens) error {
-			text, err := in.read(d, "cgroup", buf)
-			if err == nil {
-				own, err = f.intern.cgroups(text)
-			}
-			return err
-		})
-		if err != nil {
-			return Pair{}, err
-		}
-		after, err := f.readCgroups(d, buf)
-		if err != nil {
-			return Pair{}, err
-		}
-		if ns, err := cgroupNS(d); err != nil || ns != t.CgroupNS {
-			return Pair{}, errors.Join(errChanged, err)
-		}
-		if exiting, err := mayExit(d, after); err != nil || exiting {
-			return Pair{}, errors.Join(errNoNamespace, err)
-		}
-		if before == after {
-			if p := (Process{Task: t}); first != nil && f.introduce(d, &p) == nil {
-				*first = p
-			}
-			return Pair{PID: t.PID, Host: before, Own: own}, nil
-		}
+	g, err := e.open(d, t.CgroupNS)
+	if err != nil {
+		return Pair{}, err
 	}
-	return Pair{}, errMoving
+	defer g.close()
+	host, own, err := f.both(g, d)
+	if err != nil {
+		return Pair{}, err
+	}
+	if ns, err := cgroupNS(d); err != nil || ns != t.CgroupNS {
+		return Pair{}, errors.Join(errChanged, err)
+	}
+	if exiting, err := mayExit(d, host); err != nil || exiting {
+		return Pair{}, errors.Join(errNoNamespace, err)
+	}
+	if p := (Process{Task: t}); first != nil && f.introduce(d, &p) == nil {
+		*first = p
+	}
+	return Pair{PID: t.PID, Host: host, Own: own}, nil
 }
 
 // mayExit tells whether a process may have been exiting when its cgroup file
