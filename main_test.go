@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write golden output into testdata/scrip
 // TestMain makes the test binary nsinspect itself where a test runs that, or one
 // of the live tests' own programs.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"nsinspect": main, "unshare-threads": unshareThreads, "many-threads": manyThreads})
+	testscript.Main(m, map[string]func(){"nsinspect": main, "unshare-threads": unshareThreads, "many-threads": manyThreads, "measured": measured})
 }
 
 // TestScript runs the commands end to end on recorded proc trees ($PROC), with
