@@ -48,7 +48,7 @@ func newQuiet(t *testing.T, label string) *quiet {
 	freshOthers(t, q.ill, label)
 	time.Sleep(2100 * time.Millisecond) // doctor waits for what has just been started
 	q.churn = lt.NewChurn(t, host, label)
-	startProgram(t, "unshare-threads")
+	startProgram(t, "unshare-threads", nil)
 	return q
 }
 
@@ -77,12 +77,12 @@ func unshareThreads() {
 
 // startProgram starts the test binary as one of its other programs, which ends with
 // the test.
-func startProgram(t *testing.T, name string) *exec.Cmd {
+func startProgram(t *testing.T, name string, stdout io.Writer) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args[0] = name
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd.Stdout, cmd.Stderr = stdout, &stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
