@@ -297,6 +297,10 @@ func TestLiveExtraMount(t *testing.T) {
 			if f.Mount.MountPoint != "/mnt/host/sys/fs/cgroup" || f.Mount.NamespaceRoot != "/.." {
 				t.Errorf("%s", dump(f))
 			}
+			points := pointsOf(t, s.PID, label)
+			if f.Evidence["first_mount"] != points[0] || f.Evidence["last_mount"] != points[1] || len(points) != 2 {
+				t.Errorf("the mounts are at %v: %s", points, dump(f))
+			}
 			if h := likeKernel(t, s.PID).at(t, label); h.Verdict != "ok" || len(h.Mounts) != 2 {
 				t.Errorf("compare: %s", dump(h))
 			}

@@ -36,9 +36,10 @@ type (
 		Confirmed                *bool
 		Evidence                 map[string]any
 		Remedy                   struct {
-			Steps [][]string
-			Notes []string
-			Safe  *bool
+			Steps   [][]string
+			Command []string
+			Notes   []string
+			Safe    *bool
 		}
 		Verify []string
 	}
@@ -139,7 +140,90 @@ func doctor(t *testing.T, pids ...int) *report {
 	for _, pid := range pids {
 		args = append(args, strconv.Itoa(pid))
 	}
-	return doctorBy(t, lt.Run(t, args...))
+	d := doctorBy(t, lt.Run(t, args...))
+	d.agrees(t)
+	return d
+}
+
+// agrees holds that doctor names remount just where that would mend the mount.
+func (r *report) agrees(t *testing.T) {
+	t.Helper()
+	for _, f := range r.of("stale-mount-root", "") {
+		id := strconv.Itoa(f.PID)
+		if thread, ok := f.Evidence["thread"].(float64); ok {
+			id = strconv.Itoa(int(thread))
+		}
+		action := planOf(t, id).at(t, f.Mount.ID).Action
+		mends := action == "replace" || action == "cover"
+		unsure := strings.Contains(strings.Join(f.Remedy.Notes, " "), "'nsinspect remount "+id+"' tells whether")
+		if named := len(f.Remedy.Command) > 0; named != mends && !unsure || named && !slices.Equal(f.Remedy.Command, []string{"nsinspect", "remount", id, "--apply"}) {
+			t.Errorf("remount would %s it, and doctor says %s", action, dump(f))
+		}
+	}
+}
+
+// plan is what the tests read of a plan for mending, or of its result.
+type plan struct {
+	Applied                bool
+	Outcome, Refusal, Hint string
+	Sharers                []struct {
+		PID      int
+		Command  string
+		CgroupNS uint64 `json:"cgroup_ns"`
+	}
+	Mounts []mended
+	Notes  []string
+	status int
+}
+
+type mended struct {
+	Hierarchy     string
+	MountID       int    `json:"mount_id"`
+	MountPoint    string `json:"mount_point"`
+	NamespaceRoot string `json:"namespace_root"`
+	Verdict       string
+	Action        string
+	Reason        string
+	Steps         []string
+	State         string
+	After         *struct {
+		MountID       int    `json:"mount_id"`
+		NamespaceRoot string `json:"namespace_root"`
+		Verdict       string
+	}
+	Error, Hint string
+	Notes       []string
+}
+
+// planOf asks for a plan, or for more with flags.
+func planOf(t *testing.T, pid string, flags ...string) *plan {
+	t.Helper()
+	return planBy(t, lt.Run(t, append([]string{"remount", "-J", pid}, flags...)...))
+}
+
+// planBy reads what a run of remount says, and holds its exit status.
+func planBy(t *testing.T, r lt.Result) *plan {
+	t.Helper()
+	p := &plan{status: r.Status}
+	if err := json.Unmarshal([]byte(r.Stdout), p); err != nil || r.Stderr != "" {
+		t.Fatalf("status %d, %v\n%s%s", r.Status, err, r.Stderr, r.Stdout)
+	}
+	want := map[string]int{"nothing": 0, "planned": 1, "mended": 0, "refused": 2, "failed": 2}[p.Outcome]
+	if r.Status != want {
+		t.Errorf("%s, exit status %d", p.Outcome, r.Status)
+	}
+	return p
+}
+
+func (p *plan) at(t *testing.T, id int) *mended {
+	t.Helper()
+	for i := range p.Mounts {
+		if p.Mounts[i].MountID == id {
+			return &p.Mounts[i]
+		}
+	}
+	t.Fatalf("no mount %d in %s", id, dump(p))
+	return nil
 }
 
 // doctorBy reads what a run of doctor found.

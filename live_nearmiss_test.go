@@ -42,6 +42,9 @@ func TestLiveFirstProcess(t *testing.T) {
 	}
 }
 
+// containerRelease is the os-release of busyboxRoot.
+const containerRelease = "ID=test\n"
+
 // busyboxRoot is a root file system with one static program under many names.
 func busyboxRoot(t *testing.T) string {
 	t.Helper()
@@ -58,7 +61,7 @@ func busyboxRoot(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "etc/os-release"), []byte("ID=test\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "etc/os-release"), []byte(containerRelease), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -205,6 +208,45 @@ func TestLiveNested(t *testing.T) {
 			if h := likeKernel(t, s.PID, outer.PID).at(t, label); h.root() != inner.Path {
 				t.Errorf("compare: %s", dump(h))
 			}
+		})
+	}
+}
+
+// What service managers and desktops do to ordinary programs, and what is told
+// of it at most.
+func TestLiveOrdinaryConfinement(t *testing.T) {
+	for name, c := range map[string]struct {
+		start func(t *testing.T, host *lt.Shell) int
+		told  []string
+	}{
+		"PrivateMounts": {func(t *testing.T, host *lt.Shell) int { return own(t, host).PID }, nil},
+		"ProtectControlGroups": {func(t *testing.T, host *lt.Shell) int {
+			s := own(t, host)
+			readOnly(t, s)
+			return s.PID
+		}, nil},
+		"PrivateTmp": {func(t *testing.T, host *lt.Shell) int {
+			s := own(t, host)
+			s.Do("mount -t tmpfs tmpfs /tmp && mount --bind / /mnt && mount --make-private /mnt")
+			return s.PID
+		}, nil},
+		"a browser's sandbox": {func(t *testing.T, host *lt.Shell) int {
+			return host.Sleep("unshare", "-U", "-r", "-p", "-f", "-n", "--", "chroot", busyboxRoot(t))
+		}, []string{"no-cgroup-mount"}},
+		"a user's sandbox": {func(t *testing.T, host *lt.Shell) int {
+			lt.Need(t, lt.Programs("bwrap", "setpriv"))
+			return host.Sleep("setpriv", "--reuid", unprivileged, "--regid", unprivileged, "--clear-groups", "--",
+				"bwrap", "--die-with-parent", "--dev-bind", "/", "/", "--proc", "/proc", "--unshare-user", "--unshare-pid")
+		}, nil},
+		"a rootless container": {func(t *testing.T, host *lt.Shell) int {
+			return housed(t, own(t, host), true, append(withPIDs, "-U", "-r")...)
+		}, []string{"host-cgroupns-in-container"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			needs(t)
+			pid := c.start(t, lt.NewHost(t))
+			nothingSerious(t, pid).exactly(t, c.told...)
 		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	lt "nsinspect/internal/livetest"
 )
@@ -28,8 +27,7 @@ func newTextbook(t *testing.T, label string, propagation string, prepare ...stri
 	b := &textbook{label: label, host: host}
 	dir := ""
 	if label == "net_cls,net_prio" {
-		lt.Need(t, lt.Controllers("net_cls", "net_prio"))
-		b.point, dir = mountNet(t, host)
+		b.point, dir = lt.MountNet(t, host)
 	} else {
 		b.point = lt.MountOf(t, label)
 		dir = b.point
@@ -43,33 +41,6 @@ func newTextbook(t *testing.T, label string, propagation string, prepare ...stri
 	b.shell = host.Fork().Join(b.sub)
 	b.shell.Become("unshare", "-C", "-m", "--propagation", propagation, "--")
 	return b
-}
-
-// mountNet mounts a hierarchy of two controllers where only a shell sees it,
-// and sees to it that the hierarchy is gone after the test if it was not there
-// before.
-func mountNet(t *testing.T, host *lt.Shell) (point, dir string) {
-	t.Helper()
-	there := strings.Contains(lt.ReadFile(t, "/proc/self/cgroup"), ":net_cls,net_prio:")
-	const make = "mkdir -p /mnt/net && mount -t cgroup -o net_cls,net_prio net /mnt/net"
-	host.Do("mount -t tmpfs tmpfs /mnt && %s", make)
-	t.Cleanup(func() {
-		// The cgroups are removed; what keeps the hierarchy are the last remains
-		// of their members. Mounting it again and unmounting it lets it go, which
-		// takes the kernel a moment.
-		for range 20 {
-			host.Do("umount /mnt/net")
-			for range 20 {
-				if there || !strings.Contains(lt.ReadFile(t, "/proc/self/cgroup"), ":net_cls,net_prio:") {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-			host.Do(make)
-		}
-		t.Error("the hierarchy net_cls,net_prio is left")
-	})
-	return "/mnt/net", fmt.Sprintf("/proc/%d/root/mnt/net", host.PID)
 }
 
 var textbookHierarchies = []string{"freezer", "unified", "name=systemd", "net_cls,net_prio"}

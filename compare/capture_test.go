@@ -92,7 +92,7 @@ var allCaptured = []captured{
 	{
 		name: "docker-v1-agent-reads-sibling", frame: hostBeside, agent: inAll(dockerAgent, "10:net_prio 9:perf_event 8:net_cls 7:freezer 6:devices 5:memory 4:blkio 3:cpuacct 2:cpu 1:cpuset"),
 		undo: [2]string{"testdata/docker/", "/"}, pidNS: true,
-		want: []string{"warning controller-mount-missing 812", "info bind-leaf 812", "info host-cgroupns-in-container 812", "info incomplete 813"},
+		want: []string{"info controller-mount-missing 812", "info bind-leaf 812", "info host-cgroupns-in-container 812", "info incomplete 813"},
 		why:  "a process is judged by its own mounts, and the sibling's were not published; the agent's has no net_cls and net_prio, which the reader here has mounted",
 	},
 	{
@@ -100,7 +100,7 @@ var allCaptured = []captured{
 		want: []string{
 			"error path-not-under-mount cpuset 812", "error path-not-under-mount cpu 812", "error path-not-under-mount cpuacct 812", "error path-not-under-mount blkio 812",
 			"error path-not-under-mount memory 812", "error path-not-under-mount devices 812", "error path-not-under-mount freezer 812", "error path-not-under-mount perf_event 812",
-			"warning controller-mount-missing 812", "info host-cgroupns-in-container 812",
+			"info controller-mount-missing 812", "info host-cgroupns-in-container 812",
 		},
 		why: "a process that had both files would be found through none of its mounts",
 	},

@@ -2,7 +2,7 @@ package compare
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 
 	"nsinspect/inspect"
 )
@@ -33,7 +33,7 @@ var Checks = []Check{
 		plural("hierarchy cannot be reached through its mounts", "hierarchies cannot be reached through their mounts")},
 	{"foreign-mount-root", Warning, "", (*Diagnosis).foreignMountRoot, ofGroups(sawMounts),
 		plural("cgroup mount shows a neighbour's tree", "cgroup mounts show a neighbour's tree")},
-	{"controller-mount-missing", Warning, "", (*Diagnosis).controllerMountMissing, ofGroups(sawBothMounts),
+	{"controller-mount-missing", Warning, Info, (*Diagnosis).controllerMountMissing, ofGroups(sawBothMounts),
 		plural("mount namespace lacks a controller's mount", "mount namespaces lack controllers' mounts")},
 	{"controller-unscoped", Warning, "", (*Diagnosis).controllerUnscoped, ofGroups(sawContainer),
 		plural("container is at the root of a hierarchy", "containers are at the root of hierarchies")},
@@ -136,18 +136,9 @@ func (f *faults) at(k faultKey, g *group, tasks []inspect.Task) (*Finding, bool)
 
 // merge adds numbers to a sorted list.
 func merge(list, more []int) []int {
-	have := make(map[int]bool, len(list))
-	for _, n := range list {
-		have[n] = true
-	}
-	for _, n := range more {
-		if !have[n] {
-			have[n] = true
-			list = append(list, n)
-		}
-	}
-	sort.Ints(list)
-	return list
+	list = append(list, more...)
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // eachView runs do for every hierarchy of the groups that were read in their

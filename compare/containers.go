@@ -9,22 +9,39 @@ import (
 )
 
 // hostCgroupnsInContainer tells of containers that share the host's cgroup
-// namespace.
+// namespace. A root file system of its own alone makes none: a snap, a chroot or
+// a service may have one.
 func (d *Diagnosis) hostCgroupnsInContainer() []*Finding {
 	found := newFaults()
 	d.eachPlace(func(g *group) {
-		t := g.task()
-		if t.CgroupNS != inspect.InitialCgroupNS || !d.container(g) || g.mountless() {
+		path := g.runtimePath(1, 2)
+		if !d.exposed(g) || !d.ownPIDs(g) && path == "" {
 			return
+		}
+		if path == "" {
+			path = longest(g.views)
 		}
 		f, isNew := found.at(placeKey(g), g, g.tasks)
 		if isNew {
-			f.Evidence["host_path"] = longest(g.views)
-			f.Message = "they share the host's cgroup namespace: they see the host's cgroup paths, and are harder to move, since theirs must be unique on the next host too"
+			f.Evidence["host_path"] = path
+			f.Message = fmt.Sprintf("they share the host's cgroup namespace: they see the host's cgroup paths, their own as %s, and are harder to move, since that must be unique on the next host too", path)
 			f.Remedy.Notes = []string{"a private cgroup namespace hides the host's paths; agents that look at the whole host want it as it is"}
 		}
 	})
 	return found.list
+}
+
+// exposed tells whether a group with a root file system of its own sees cgroups
+// in the host's cgroup namespace.
+func (d *Diagnosis) exposed(g *group) bool {
+	return g.task().CgroupNS == inspect.InitialCgroupNS && d.container(g) && !g.mountless()
+}
+
+// ownPIDs tells whether a group that was described is known to live in another
+// PID namespace than the reader.
+func (d *Diagnosis) ownPIDs(g *group) bool {
+	p, reader := d.facts.processes[g.task().PID], d.facts.processes[d.host.Reader.PID]
+	return p != nil && reader != nil && p.PIDNS != 0 && reader.PIDNS != 0 && p.PIDNS != reader.PIDNS
 }
 
 // longest is the host path that tells most of where a process is.
@@ -38,12 +55,12 @@ func longest(views []HierarchyView) string {
 	return path
 }
 
-// privileged are the tasks that the check on writable roots is about, one for
-// each group; and the reader, whose PID namespace is compared.
+// privileged are the tasks whose PID namespaces tell whether they are contained,
+// and the reader, with whose theirs are compared.
 func (d *Diagnosis) privileged() []inspect.Task {
 	var list []inspect.Task
 	d.eachPlace(func(g *group) {
-		if g.writableV1() != nil {
+		if d.exposed(g) || g.writableV1() != nil {
 			list = append(list, g.task())
 		}
 	})
@@ -53,41 +70,50 @@ func (d *Diagnosis) privileged() []inspect.Task {
 	return list
 }
 
-// writableV1 is a v1 controller's hierarchy whose true root is visible
+// writableV1 are the v1 hierarchies, named ones too, whose true roots are visible
 // read-write.
-func (g *group) writableV1() *HierarchyView {
+func (g *group) writableV1() []*HierarchyView {
+	var list []*HierarchyView
 	for i := range g.views {
 		v := &g.views[i]
-		if v.Hierarchy.Version() == 1 && len(v.Hierarchy.Controllers) > 0 && v.writableRoot() {
-			return v
+		if v.Hierarchy.Version() == 1 && v.writableRoot() {
+			list = append(list, v)
 		}
 	}
-	return nil
+	return list
 }
 
 // writableHostHierarchy finds processes with a mount and a PID namespace of
-// their own that see a v1 hierarchy's true root read-write.
+// their own that see a v1 hierarchy's true root read-write. In a user namespace
+// nobody is the host's root. Where it is since the hierarchy is unscoped, that
+// is told.
 func (d *Diagnosis) writableHostHierarchy() []*Finding {
 	found := newFaults()
-	reader := d.facts.processes[d.host.Reader.PID]
-	if reader == nil || !d.host.Reader.Initial() {
+	if !d.host.Reader.Initial() {
 		return nil
 	}
 	d.eachPlace(func(g *group) {
-		v := g.writableV1()
 		p := d.facts.processes[g.task().PID]
-		if v == nil || p == nil || p.PIDNS == 0 || reader.PIDNS == 0 || p.PIDNS == reader.PIDNS {
+		if !d.ownPIDs(g) || p.UserNS != 0 && p.UserNS != initialUserNS {
 			return
 		}
-		f, isNew := found.at(placeKey(g), g, g.tasks)
-		if isNew {
-			f.Command = p.Command
-			f.Hierarchy = v.Hierarchy
-			f.Evidence["pid_ns"] = p.PIDNS
-			f.Message = fmt.Sprintf("they see the true root of %s read-write from namespaces of their own: who is root there with CAP_SYS_ADMIN can set its release_agent, which the host runs as root", v.Hierarchy.Label)
-			f.Remedy.Notes = []string{"mount the hierarchies read-only, or in a private cgroup namespace; drop CAP_SYS_ADMIN"}
+		unscoped := d.unscoped(g)
+		for _, v := range g.writableV1() {
+			if slices.Contains(unscoped, v) && d.tells("controller-unscoped") {
+				continue
+			}
+			f, isNew := found.at(placeKey(g), g, g.tasks)
+			f.note("hierarchies", v.Hierarchy.Label)
+			if isNew {
+				f.Command = p.Command
+				f.Evidence["pid_ns"] = p.PIDNS
+				f.Remedy.Notes = []string{"mount the hierarchies read-only, or in a private cgroup namespace; drop CAP_SYS_ADMIN"}
+			}
 		}
 	})
+	for _, f := range found.list {
+		f.Message = fmt.Sprintf("they see the true root of %s read-write from namespaces of their own: who is root there can change every cgroup of the host and, with CAP_SYS_ADMIN, set release_agent, which the host runs as root", strings.Join(f.noted("hierarchies"), " "))
+	}
 	return found.list
 }
 
@@ -95,26 +121,36 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 var managerCommands = []string{"systemd", "dockerd", "containerd", "kubelet"}
 
 // managers are the tasks that the check on managers is about: the first process
-// of each group whose good mounts are read-only.
+// of each group that has a read-only mount.
 func (d *Diagnosis) managers() []inspect.Task {
 	var list []inspect.Task
 	d.eachKnown(func(g *group) {
-		if g.readOnlyManaged() != nil {
+		if g.readOnly(func(*inspect.Hierarchy) bool { return true }) != nil {
 			list = append(list, g.task())
 		}
 	})
 	return list
 }
 
-// readOnlyManaged is a hierarchy in which managers make cgroups, cgroup2 or
-// name=systemd, whose good mount is read-only.
-func (g *group) readOnlyManaged() *HierarchyView {
+// manages tells whether a manager makes cgroups in a hierarchy: systemd does in
+// its own, the others in those with controllers.
+func (g *group) manages(command string) func(*inspect.Hierarchy) bool {
+	return func(h *inspect.Hierarchy) bool {
+		switch {
+		case command == "systemd":
+			return h.Version() == 2 || h.Name == "systemd"
+		case h.Version() == 2:
+			return !g.mountsV1()
+		}
+		return len(h.Controllers) > 0
+	}
+}
+
+// readOnly is one of these hierarchies whose good mount is read-only.
+func (g *group) readOnly(of func(*inspect.Hierarchy) bool) *HierarchyView {
 	for i := range g.views {
 		v := &g.views[i]
-		if v.Hierarchy.Version() != 2 && v.Hierarchy.Name != "systemd" {
-			continue
-		}
-		if m := v.good(); m != nil && m.ReadOnly() {
+		if m := v.good(); of(v.Hierarchy) && m != nil && m.ReadOnly() {
 			return v
 		}
 	}
@@ -125,9 +161,12 @@ func (g *group) readOnlyManaged() *HierarchyView {
 func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 	found := newFaults()
 	d.eachKnown(func(g *group) {
-		v := g.readOnlyManaged()
 		p := d.facts.processes[g.task().PID]
-		if v == nil || p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {
+		if p == nil || !p.First || !slices.Contains(managerCommands, p.Command) {
+			return
+		}
+		v := g.readOnly(g.manages(p.Command))
+		if v == nil {
 			return
 		}
 		f, isNew := found.at(placeKey(g), g, g.tasks[:1])
@@ -174,13 +213,14 @@ func (d *Diagnosis) threadsDiffer() []*Finding {
 			continue
 		}
 		f, isNew := found.at(faultKey{cgroupNS: leader.CgroupNS, mount: t.PID}, &group{}, []inspect.Task{leader})
-		f.note("threads", fmt.Sprint(t.TID))
+		threads, _ := f.Evidence["threads"].([]int)
+		f.Evidence["threads"] = append(threads, t.TID)
 		if isNew {
 			f.MntNS = leader.MntNS
 		}
 	}
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("threads of it are in other cgroups or namespaces than their leader (%s): what is read of the process is not true of them", strings.Join(f.noted("threads"), " "))
+		f.Message = fmt.Sprintf("threads of it are in other cgroups or namespaces than their leader (%s): what is read of the process is not true of them", some(f.Evidence["threads"].([]int)))
 	}
 	return found.list
 }

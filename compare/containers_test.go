@@ -35,6 +35,9 @@ func TestHostCgroupnsInContainer(t *testing.T) {
 		{"a container in the host's", func(*proc) {}, []string{"info " + check + " 70"}},
 		{"in one of its own", func(p *proc) { p.ns, p.at[0].own, p.mounts[0].own = boxNS, "/", "/" }, nil},
 		{"with the host's root file system", func(p *proc) { p.rootfs = "8:1 /" }, nil},
+		{"with the host's process IDs", func(p *proc) { p.pidNS = hostPID }, []string{"info " + check + " 70"}},
+		{"a snap", func(p *proc) { p.pidNS, p.at[0].host, p.mounts[0].root = hostPID, "/snap.web.web.scope", "/" }, nil},
+		{"under no runtime's name", func(p *proc) { p.at[0].host, p.mounts[0].root = "/web", "/web" }, []string{"info " + check + " 70"}},
 		{"with a part of the host's root file system", func(p *proc) { p.rootfs = "8:1 /srv/root" }, []string{"info " + check + " 70"}},
 		{"in the host's mount namespace", func(p *proc) { p.mnt, p.mounts = hostMnt, nil }, nil},
 		{"without any cgroup mount", func(p *proc) { p.mounts = []mount{{fs: "tmpfs", point: "/sys"}} }, nil},
@@ -62,7 +65,7 @@ func privileged(pid int) proc {
 
 func TestWritableHostHierarchy(t *testing.T) {
 	const check = "writable-host-hierarchy"
-	yes := []string{"warning " + check + " freezer 70"}
+	yes := []string{"warning " + check + " 70"}
 	for _, c := range []struct {
 		name   string
 		change func(*world, *proc)
@@ -77,6 +80,7 @@ func TestWritableHostHierarchy(t *testing.T) {
 		{"the host's process IDs", func(_ *world, p *proc) { p.pidNS = hostPID }, nil},
 		{"process IDs of which nothing is known", func(_ *world, p *proc) { p.pidNS = 0 }, nil},
 		{"a reader of whose nothing is known", func(w *world, _ *proc) { w.procs[1].pidNS = 0 }, nil},
+		{"a user namespace", func(_ *world, p *proc) { p.userNS = boxNS + 1 }, nil},
 		{"one that has ended", func(_ *world, p *proc) { p.ended = true }, nil},
 		{"the host's mounts", func(_ *world, p *proc) { p.mnt, p.mounts = hostMnt, nil }, nil},
 		{"a service with mounts of its own", func(_ *world, p *proc) { p.pidNS, p.rootfs = hostPID, "8:1 /" }, nil},
@@ -88,12 +92,18 @@ func TestWritableHostHierarchy(t *testing.T) {
 			w.expects(check, c.want...)
 		})
 	}
-	// A hierarchy without a controller has no release agent that matters, and
-	// cgroup v2 has none.
-	for _, label := range []string{"name=systemd", "unified"} {
+	// A v1 hierarchy without a controller has a release agent too, cgroup v2 has
+	// none.
+	for label, want := range map[string][]string{"name=systemd": yes, "unified": nil} {
 		p := docker(70, label)
 		p.mounts[0].root, p.mounts[0].options = "/", "rw"
-		newWorld(t, label).add(p).expects(check)
+		newWorld(t, label).add(p).expects(check, want...)
+	}
+	w := newWorld(t, "freezer", "name=systemd").add(privileged(70))
+	w.procs[2].at = append(w.procs[2].at, at{"name=systemd", "/docker/x", ""})
+	w.procs[2].mounts = append(w.procs[2].mounts, mount{label: "name=systemd", point: usual("name=systemd"), root: "/"})
+	if f := w.one(w.doctor(), check); !slices.Equal(f.noted("hierarchies"), []string{"name=systemd", "freezer"}) {
+		t.Errorf("%v", f.Evidence)
 	}
 }
 
@@ -102,10 +112,10 @@ func TestWritableHostHierarchy(t *testing.T) {
 func TestWritableHostHierarchyOfEach(t *testing.T) {
 	shared := privileged(70)
 	shared.pidNS, shared.at[0].host = hostPID, "/docker/agent"
-	newWorld(t, "freezer").add(shared, privileged(71)).expects("writable-host-hierarchy", "warning writable-host-hierarchy freezer 71")
+	newWorld(t, "freezer").add(shared, privileged(71)).expects("writable-host-hierarchy", "warning writable-host-hierarchy 71")
 	child := privileged(72)
 	child.at[0].host = "/docker/x/child"
-	newWorld(t, "freezer").add(privileged(71), child).expects("writable-host-hierarchy", "warning writable-host-hierarchy freezer 71 72")
+	newWorld(t, "freezer").add(privileged(71), child).expects("writable-host-hierarchy", "warning writable-host-hierarchy 71 72")
 }
 
 func TestManagerCgroupReadonly(t *testing.T) {
@@ -134,6 +144,8 @@ func TestManagerCgroupReadonly(t *testing.T) {
 		{"a process of that name that is not the first", "unified", func(p *proc) { p.first = false }, false},
 		{"a mount that can be written", "unified", func(p *proc) { p.mounts[0].options = "rw" }, false},
 		{"a controller that it does not manage by", "freezer", func(*proc) {}, false},
+		{"one that dockerd does", "freezer", func(p *proc) { p.command = "dockerd" }, true},
+		{"a name by which dockerd does not", "name=systemd", func(p *proc) { p.command = "dockerd" }, false},
 		{"a good mount beside that can be written", "unified", func(p *proc) {
 			p.mounts = []mount{{label: "unified", point: "/rw", root: "/docker/x", own: "/"}, p.mounts[0]}
 		}, false},

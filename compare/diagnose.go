@@ -33,12 +33,13 @@ type Diagnosis struct {
 	// tables that may tell them apart.
 	strangers []inspect.Task
 	tables    []*inspect.MountTable
-	split     map[int]bool      // processes with threads that are elsewhere
-	owners    map[uint64]uint64 // of mount namespaces
-	sharing   map[placeOfMount]Sharing
-	drafts    []*Finding
-	rounds    []round
-	asked     round
+	// lastRefusal is what refusal found out last.
+	lastRefusal refused
+	split       map[int]bool      // processes with threads that are elsewhere
+	owners      map[uint64]uint64 // of mount namespaces
+	drafts      []*Finding
+	rounds      []round
+	asked       round
 }
 
 // round is one exchange: what it asks, and what it makes of the answers.
@@ -51,7 +52,7 @@ type round interface {
 // are judged; none means all.
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
-		host: h, checks: Checks, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, sharing: map[placeOfMount]Sharing{}, split: map[int]bool{},
+		host: h, checks: Checks, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, split: map[int]bool{},
 		family: family{kin: map[int]inspect.Kin{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), reader: h.Reader.PID},
 	}
 	if len(only) > 0 {

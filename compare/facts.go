@@ -45,7 +45,7 @@ func (d *Diagnosis) described() []inspect.Task {
 	if d.tells("manager-cgroup-readonly") {
 		list = append(list, d.managers()...)
 	}
-	if d.tells("writable-host-hierarchy") {
+	if d.tells("writable-host-hierarchy") || d.tells("host-cgroupns-in-container") {
 		list = append(list, d.privileged()...)
 	}
 	return list

@@ -64,7 +64,7 @@ func (d *Diagnosis) foreignMountRoot() []*Finding {
 			f.paths(v, m)
 			f.probeAt(g, v, m)
 			f.Message = fmt.Sprintf("its root is %s in their view: it shows a neighbour's cgroups, so what they read and write there is not theirs", m.NamespaceRoot)
-			f.Remedy.Notes = []string{"it may be meant: who mounted it decides; a fresh mount of the hierarchy made in their cgroup namespace shows their own tree"}
+			f.Remedy.Notes = []string{fmt.Sprintf("it may be meant: who mounted it decides; 'nsinspect remount %d --include foreign' plans a fresh mount, which shows their own tree", g.task().TID)}
 		}
 	})
 	return found.list
@@ -85,7 +85,10 @@ func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
 				continue
 			}
 			f.paths(v, m)
-			f.Message = fmt.Sprintf("its root is %s in their view, beside the good mount at %s: a tool that takes the first or the last mount of a hierarchy may pick the wrong one", m.NamespaceRoot, good.MountPoint)
+			// Tools read mountinfo and do not ask what is covered.
+			first, last := v.Mounts[0].MountPoint, v.Mounts[len(v.Mounts)-1].MountPoint
+			f.Evidence["first_mount"], f.Evidence["last_mount"] = first, last
+			f.Message = fmt.Sprintf("its root is %s in their view, beside the good mount at %s: of this hierarchy's mounts, tools that take the first pick %s, those that take the last %s", m.NamespaceRoot, good.MountPoint, first, last)
 		}
 	})
 	return found.list

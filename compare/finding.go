@@ -50,7 +50,9 @@ type Remedy struct {
 	// Steps are commands to run as root on the host, each only if the one
 	// before succeeded.
 	Steps [][]string
-	Notes []string
+	// Command is what nsinspect itself mends it with; nil where it would not.
+	Command []string
+	Notes   []string
 	// Safe is nil if it could not be found out whether mending hurts others.
 	Safe *bool
 }

@@ -104,10 +104,20 @@ func (d *Diagnosis) namespaceWithoutProcess() []*Finding {
 		sort.Strings(places)
 		list = append(list, &Finding{
 			CgroupNS: ns, PIDs: []int{}, Evidence: map[string]any{"kept_by": places},
-			Message: fmt.Sprintf("cgroup namespace %d has no process that could be seen, but is kept by %s", ns, strings.Join(places, ", ")),
+			Message: fmt.Sprintf("cgroup namespace %d has no process that could be seen, but is kept by %s", ns, strings.Join(firstOf(places), ", ")),
 			Verify:  []string{"nsinspect", "doctor"},
 		})
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].CgroupNS < list[j].CgroupNS })
 	return list
+}
+
+// firstOf names the first few of a list, and how many more there are: a bind
+// mount is in every mount namespace that was made since.
+func firstOf(list []string) []string {
+	const most = 3
+	if len(list) <= most {
+		return list
+	}
+	return append(list[:most:most], fmt.Sprintf("and %d more", len(list)-most))
 }

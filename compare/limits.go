@@ -224,5 +224,8 @@ func cpusText(n float64) string {
 	if math.IsInf(n, 1) {
 		return "no limit"
 	}
+	if n == 1 {
+		return "1 CPU"
+	}
 	return strconv.FormatFloat(n, 'f', -1, 64) + " CPUs"
 }

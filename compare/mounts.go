@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -10,6 +11,7 @@ import (
 // process, which has others, has not.
 func (d *Diagnosis) controllerMountMissing() []*Finding {
 	found := newFaults()
+	sized := map[*Finding]bool{}
 	d.eachView(func(g *group, v *HierarchyView) {
 		if !d.missing(g, v) {
 			return
@@ -19,12 +21,22 @@ func (d *Diagnosis) controllerMountMissing() []*Finding {
 		if isNew {
 			f.Remedy.Notes = []string{"mount each of them where its tools look for it, with all of its controllers, as the host does"}
 		}
+		sized[f] = sized[f] || slices.ContainsFunc(v.Hierarchy.Controllers, func(c string) bool { return slices.Contains(sizing, c) })
 	})
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: runtimes and kubelets that need them fail or fall back to the host's size", strings.Join(f.noted("hierarchies"), " "))
+		hurt := "runtimes and kubelets that need them fail or fall back to the host's size"
+		if !sized[f] {
+			f.Severity = Info
+			hurt = "what manages or measures by them fails"
+		}
+		f.Message = fmt.Sprintf("no mount of %s is visible to them, though others are: %s", strings.Join(f.noted("hierarchies"), " "), hurt)
 	}
 	return found.list
 }
+
+// sizing are the controllers by which runtimes and kubelets find their size: a
+// JVM or a kubelet wants all of them or has none. The others are missed by few.
+var sizing = []string{"cpu", "cpuacct", "cpuset", "memory"}
 
 // missing tells whether a process has no mount of a v1 hierarchy, but of others,
 // and the host has one.
@@ -63,15 +75,15 @@ func (g *group) mountsV1() bool {
 	return false
 }
 
-// bindLeaf finds v1 mounts of just the process's own cgroup, as container
-// runtimes bind them into a container that keeps the host's cgroup namespace.
+// bindLeaf finds v1 mounts of just the container's own cgroup, as runtimes bind
+// them into a container that keeps the host's cgroup namespace.
 func (d *Diagnosis) bindLeaf() []*Finding {
 	found := newFaults()
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
 			m := v.good()
-			if v.Hierarchy.Version() != 1 || v.RootDirectory != "/" || m == nil || m.NamespaceRoot == "/" || m.NamespaceRoot != v.NamespacePath {
+			if v.Hierarchy.Version() != 1 || v.RootDirectory != "/" || m == nil || m.NamespaceRoot == "/" {
 				continue
 			}
 			if strings.HasSuffix(m.MountPoint, m.NamespaceRoot) || v.mountedAt(m.MountPoint+m.NamespaceRoot) {
@@ -80,8 +92,8 @@ func (d *Diagnosis) bindLeaf() []*Finding {
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
 			if isNew {
-				f.Evidence["namespace_path"], f.Evidence["mount_point"] = v.NamespacePath, m.MountPoint
-				f.Message = fmt.Sprintf("their v1 mounts show just their own cgroup %s, which is also their path: tools that join mount point and path look for it twice and fail (Go 1.25.4, cadvisor, podman)", v.NamespacePath)
+				f.Evidence["namespace_path"], f.Evidence["namespace_root"], f.Evidence["mount_point"] = v.NamespacePath, m.NamespaceRoot, m.MountPoint
+				f.Message = fmt.Sprintf("their v1 mounts show just %s, with which their path begins too: tools that join mount point and path look for it twice and fail (Go 1.25.4, cadvisor, podman)", m.NamespaceRoot)
 				f.Remedy.Notes = []string{"give the container a private cgroup namespace, or cgroup v2; newer runtimes strip the mount's root from the path"}
 			}
 		}
@@ -152,6 +164,11 @@ func (d *Diagnosis) duplicateHierarchyMount() []*Finding {
 			}
 		}
 	}
+	for _, f := range found.list {
+		if more := len(f.noted("hierarchies")) - 1; more > 0 {
+			f.Message += " (" + count(more, "more hierarchy likewise", "more hierarchies likewise") + ")"
+		}
+	}
 	return found.list
 }
 
@@ -177,35 +194,42 @@ var runtimePath = regexp.MustCompile(`(^|[/:-])(docker|kubepods|libpod|lxc|ecs|c
 func (d *Diagnosis) controllerUnscoped() []*Finding {
 	found := newFaults()
 	d.eachPlace(func(g *group) {
-		if !d.container(g) {
-			return
-		}
-		scoped := ""
-		for i := range g.views {
-			if v := &g.views[i]; v.Hierarchy.Version() == 1 && runtimePath.MatchString(v.HostPath) {
-				scoped = v.HostPath
-			}
-		}
-		if scoped == "" {
-			return
-		}
-		for i := range g.views {
-			v := &g.views[i]
-			if v.Hierarchy.Version() != 1 || len(v.Hierarchy.Controllers) == 0 || v.HostPath != "/" || !v.writableRoot() {
-				continue
-			}
+		for _, v := range d.unscoped(g) {
 			f, isNew := found.at(placeKey(g), g, g.tasks)
 			f.note("hierarchies", v.Hierarchy.Label)
 			if isNew {
-				f.Evidence["host_path"] = scoped
+				f.Evidence["host_path"] = g.runtimePath(1)
 				f.Remedy.Notes = []string{"a runtime that knows these controllers scopes them; inside the container, unmount them and remove their mount points"}
 			}
 		}
 	})
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("their runtime made no cgroup for them in %s: what a nested runtime makes there it leaves on the host", strings.Join(f.noted("hierarchies"), " "))
+		f.Message = fmt.Sprintf("their runtime made no cgroup for them in %s, whose true root they can write: what a nested runtime makes there it leaves on the host, and root there can change all of it, release_agent too with CAP_SYS_ADMIN", strings.Join(f.noted("hierarchies"), " "))
 	}
 	return found.list
+}
+
+// unscoped are the hierarchies whose writable root a container sits at.
+func (d *Diagnosis) unscoped(g *group) []*HierarchyView {
+	if !d.container(g) || g.runtimePath(1) == "" {
+		return nil
+	}
+	return slices.DeleteFunc(g.writableV1(), func(v *HierarchyView) bool {
+		return v.HostPath != "/" || len(v.Hierarchy.Controllers) == 0
+	})
+}
+
+// runtimePath is the longest path of a cgroup that a container runtime made for
+// the group, in a hierarchy of these versions; empty: there is none.
+func (g *group) runtimePath(versions ...int) string {
+	path := ""
+	for i := range g.views {
+		v := &g.views[i]
+		if slices.Contains(versions, v.Hierarchy.Version()) && runtimePath.MatchString(v.HostPath) && len(v.HostPath) > len(path) {
+			path = v.HostPath
+		}
+	}
+	return path
 }
 
 // writableRoot tells whether a visible mount shows the hierarchy's true root,

@@ -38,34 +38,27 @@ func MountOptions(h *inspect.Hierarchy, old *inspect.Mount) []string {
 // hurt says whom a change of a task's mounts would hurt beside the task itself.
 // safe is nil if that could not be found out.
 func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
-	t := g.task()
 	if d.container(g) {
-		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
+		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount and makes it so again at the next start, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
 	}
 	if d.host.Own == nil || d.host.Own.RootDev == "" {
 		return nil, []string{"whether its root file system is the reader's could not be found out: run it on the host, outside of any chroot and with its own /proc"}
 	}
-	with := d.users(t, m.ID)
-	if with.First || with.Reader && d.host.Reader.Initial() {
-		return truth(false), []string{"it shares the host's mount namespace, so mending this mount would break the host's: start it with a mount namespace of its own (unshare -C -m), then mount its hierarchies there"}
-	}
-	others := elsewhere(with.Others, t.CgroupNS)
+	why := d.refusal(g.task(), m.ID)
 	switch {
-	case len(others) > 0:
-		return truth(false), []string{fmt.Sprintf("processes of other cgroup namespaces use this mount namespace (%s), and mending the mount would break theirs: give it a mount namespace of its own first (unshare -m)", some(others))}
-	case len(with.Unknown) > 0:
-		return nil, []string{fmt.Sprintf("whether %s this mount namespace could not be found out: run it as root", count(len(with.Unknown), "process that could not be read uses", "processes that could not be read use"))}
-	case !d.host.Reader.WholeHost:
-		return nil, []string{"whether processes outside this PID namespace use this mount namespace could not be found out: run it on the host, with its own /proc"}
+	case why.Why == "", why.Hurts != nil && !*why.Hurts:
+		return truth(true), []string{"no other cgroup namespace uses this mount namespace"}
+	case why.Hurts == nil:
+		return nil, []string{why.Why + ": " + why.Hint}
 	}
-	return truth(true), []string{"no other cgroup namespace uses this mount namespace"}
+	return truth(false), []string{why.Why + ": " + why.Hint}
 }
 
 // mend writes the remedy of a stale mount. Steps are given only where they are
 // safe to paste and will work.
 func (d *Diagnosis) mend(f *Finding, g *group, v *HierarchyView, m *MountView) {
 	safe, notes := d.hurt(g, m)
-	f.Remedy = Remedy{Safe: safe, Notes: notes}
+	f.Remedy = Remedy{Safe: safe, Notes: notes, Command: d.command(g, v, m)}
 	if safe == nil || !*safe {
 		return
 	}
@@ -96,7 +89,7 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 	case !m.Parent.Known || m.Parent.Shared && !m.Parent.Visible:
 		return "the mount that it lies on cannot be named by a path, so whether the change would reach others cannot be controlled: no commands are given"
 	case m.Submounts > 0:
-		return fmt.Sprintf("%s upon it and would have to be taken away first: no commands are given", count(m.Submounts, "mount lies", "mounts lie"))
+		return fmt.Sprintf("%s upon it and would have to be taken away first, so no commands are given: 'nsinspect remount %d' tells whether it can keep what lies there", count(m.Submounts, "mount lies", "mounts lie"), t.TID)
 	case stackedOn(v, m):
 		return "another mount of the same hierarchy lies under it, which would refuse the fresh one: no commands are given"
 	}

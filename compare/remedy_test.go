@@ -101,8 +101,8 @@ func TestSteps(t *testing.T) {
 			if diff := cmp.Diff(strings.Join(c.want, "\n"), pasted(f)); diff != "" {
 				t.Error(diff)
 			}
-			if f.Remedy.Safe == nil || !*f.Remedy.Safe {
-				t.Errorf("safe %v, %q", f.Remedy.Safe, f.Remedy.Notes)
+			if f.Remedy.Safe == nil || !*f.Remedy.Safe || !slices.Equal(f.Remedy.Command, []string{"nsinspect", "remount", "70", "--apply"}) {
+				t.Errorf("safe %v, command %q, %q", f.Remedy.Safe, f.Remedy.Command, f.Remedy.Notes)
 			}
 		})
 	}
@@ -114,53 +114,55 @@ func TestSteps(t *testing.T) {
 }
 
 // refusal is a situation in which no commands are given, what is said instead,
-// and whether mending is known to hurt nobody ("?": not known).
+// whether mending is known to hurt nobody ("?": not known), and whether
+// nsinspect remount would do it all the same.
 type refusal struct {
-	name  string
-	build func(w *world, p *proc)
-	says  string
-	safe  string
+	name    string
+	build   func(w *world, p *proc)
+	says    string
+	safe    string
+	command bool
 }
 
 var refusals = []refusal{
-	{"a container", func(_ *world, p *proc) { p.rootfs = "0:42 /" }, "its root file system is not the reader's", "no"},
-	{"another directory of the same file system", func(_ *world, p *proc) { p.rootfs = "8:1 /srv/root" }, "its root file system is not the reader's", "no"},
-	{"a reader whose own root is no mount", func(w *world, _ *proc) { w.procs[0].rootfs, w.procs[1].rootfs = "none", "none" }, "whether its root file system is the reader's could not be found out", "?"},
-	{"the host's mount namespace", func(_ *world, p *proc) { p.mnt = hostMnt }, "it shares the host's mount namespace", "no"},
+	{"a container", func(_ *world, p *proc) { p.rootfs = "0:42 /" }, "its root file system is not the reader's", "no", true},
+	{"another directory of the same file system", func(_ *world, p *proc) { p.rootfs = "8:1 /srv/root" }, "its root file system is not the reader's", "no", true},
+	{"a reader whose own root is no mount", func(w *world, _ *proc) { w.procs[0].rootfs, w.procs[1].rootfs = "none", "none" }, "whether its root file system is the reader's could not be found out", "?", true},
+	{"the host's mount namespace", func(_ *world, p *proc) { p.mnt = hostMnt }, "its mount namespace is the host's", "no", false},
 	{"PID 1's, the reader has another", func(w *world, p *proc) {
 		p.mnt, w.procs[1].mnt, w.procs[1].mounts = hostMnt, hostMnt+1, w.procs[0].mounts
-	}, "it shares the host's mount namespace", "no"},
+	}, "its mount namespace is the host's", "no", false},
 	{"others use its mount namespace", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, at: []at{{"freezer", "/x", ""}}})
-	}, "processes of other cgroup namespaces use this mount namespace (80)", "no"},
+	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
 	{"one who could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt + 1, noMnt: true, noTable: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "could not be found out: run it as root", "?"},
+	}, "could not be found out: run it as root", "?", false},
 	{"one whose mountinfo tells that it does", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, noMnt: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "processes of other cgroup namespaces use this mount namespace (80)", "no"},
-	{"its root directory has a name", func(_ *world, p *proc) { p.root = "/srv" }, "its root directory is not that of its mount namespace", "yes"},
-	{"a user namespace owns its mounts", func(w *world, p *proc) { w.owners[p.mnt] = 4026532800 }, "its mount namespace is owned by a user namespace", "yes"},
-	{"reader and process in one user namespace", func(w *world, p *proc) { w.owners[p.mnt], w.owners[hostMnt] = 4026532800, 4026532800 }, "its mount namespace is owned by a user namespace", "yes"},
+	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
+	{"its root directory has a name", func(_ *world, p *proc) { p.root = "/srv" }, "its root directory is not that of its mount namespace", "yes", true},
+	{"a user namespace owns its mounts", func(w *world, p *proc) { w.owners[p.mnt] = 4026532800 }, "its mount namespace is owned by a user namespace", "yes", true},
+	{"reader and process in one user namespace", func(w *world, p *proc) { w.owners[p.mnt], w.owners[hostMnt] = 4026532800, 4026532800 }, "its mount namespace is owned by a user namespace", "yes", true},
 	{"upon a shared mount that is covered", func(_ *world, p *proc) {
 		p.mounts = append([]mount{{fs: "tmpfs", point: "/sys/fs/cgroup/freezer", tags: "shared:9"}}, p.mounts...)
-	}, "the mount that it lies on cannot be named by a path", "yes"},
-	{"upon a mount out of sight", func(_ *world, p *proc) { p.rootfs = "none" }, "", "no"},
+	}, "the mount that it lies on cannot be named by a path", "yes", true},
+	{"upon a mount out of sight", func(_ *world, p *proc) { p.rootfs = "none" }, "", "no", true},
 	{"behind a file system that may never answer", func(_ *world, p *proc) {
 		p.mounts = []mount{{fs: "fuse.sshfs", point: "/far"}, {label: "freezer", point: "/far/f", root: "/", own: "/.."}}
-	}, "the mount point lies behind a fuse.sshfs mount, which may never answer", "yes"},
+	}, "the mount point lies behind a fuse.sshfs mount, which may never answer", "yes", false},
 	{"with a mount upon it", func(_ *world, p *proc) {
 		p.mounts = append(p.mounts, mount{fs: "tmpfs", point: "/sys/fs/cgroup/freezer/x"})
-	}, "would have to be taken away first", "yes"},
-	{"upon one of its own hierarchy", func(_ *world, p *proc) { p.mounts = append(p.mounts, p.mounts[0]) }, "another mount of the same hierarchy lies under it", "yes"},
-	{"a newline in its name", func(_ *world, p *proc) { p.mounts[0].point = "/a\nb" }, "characters that are not safe to paste", "yes"},
-	{"an escape sequence", func(_ *world, p *proc) { p.mounts[0].point = "/a\x1b[31m" }, "characters that are not safe to paste", "yes"},
-	{"a C1 control", func(_ *world, p *proc) { p.mounts[0].point = "/a\u009b31m" }, "characters that are not safe to paste", "yes"},
-	{"text that turns around", func(_ *world, p *proc) { p.mounts[0].point = "/a\u202eb" }, "characters that are not safe to paste", "yes"},
-	{"bytes that are no text", func(_ *world, p *proc) { p.mounts[0].point = "/a\xff" }, "characters that are not safe to paste", "yes"},
+	}, "would have to be taken away first", "yes", false},
+	{"upon one of its own hierarchy", func(_ *world, p *proc) { p.mounts = append(p.mounts, p.mounts[0]) }, "another mount of the same hierarchy lies under it", "yes", true},
+	{"a newline in its name", func(_ *world, p *proc) { p.mounts[0].point = "/a\nb" }, "characters that are not safe to paste", "yes", true},
+	{"an escape sequence", func(_ *world, p *proc) { p.mounts[0].point = "/a\x1b[31m" }, "characters that are not safe to paste", "yes", true},
+	{"a C1 control", func(_ *world, p *proc) { p.mounts[0].point = "/a\u009b31m" }, "characters that are not safe to paste", "yes", true},
+	{"text that turns around", func(_ *world, p *proc) { p.mounts[0].point = "/a\u202eb" }, "characters that are not safe to paste", "yes", true},
+	{"bytes that are no text", func(_ *world, p *proc) { p.mounts[0].point = "/a\xff" }, "characters that are not safe to paste", "yes", true},
 	{"the mount below it so", func(_ *world, p *proc) {
 		p.mounts = []mount{{fs: "tmpfs", point: "/a\nb", tags: "shared:9"}, {label: "freezer", point: "/a\nb/f", root: "/", own: "/.."}}
-	}, "characters that are not safe to paste", "yes"},
+	}, "characters that are not safe to paste", "yes", true},
 }
 
 // TestNoSteps has every reason for which no commands are given.
@@ -180,6 +182,13 @@ func TestNoSteps(t *testing.T) {
 			}
 			if safe != c.safe {
 				t.Errorf("safe: %s, want %s", safe, c.safe)
+			}
+			var command []string
+			if c.command {
+				command = []string{"nsinspect", "remount", "70", "--apply"}
+			}
+			if !slices.Equal(f.Remedy.Command, command) {
+				t.Errorf("command %q, want %q", f.Remedy.Command, command)
 			}
 		})
 	}

@@ -1,6 +1,10 @@
 package compare
 
-import "nsinspect/inspect"
+import (
+	"fmt"
+
+	"nsinspect/inspect"
+)
 
 // Sharing says who else uses the mount namespace of a task, and so whose view a
 // change of the task's mounts would change too.
@@ -32,19 +36,6 @@ func Strangers(h *inspect.Host) []inspect.Task {
 // could not be read: mount IDs are unique on a host, so whoever sees the mount
 // is in its namespace.
 func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
-	s := usersOf(h, t, mount, tables)
-	users := s.Others
-	s.Others = nil
-	for _, o := range users {
-		if o.CgroupNS != t.CgroupNS {
-			s.Others = append(s.Others, o)
-		}
-	}
-	return s
-}
-
-// usersOf is SharingOf with all who use the mount namespace among the others.
-func usersOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
 	s := Sharing{First: isInit(h, t)}
 	if t.MntNS == 0 {
 		s.Unknown = append(s.Unknown, t) // nothing can be compared with it
@@ -63,43 +54,16 @@ func usersOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.Mount
 			}
 			shares = table != nil && sees(table, mount)
 		}
-		if shares {
-			s.First = s.First || isInit(h, o)
-			s.Reader = s.Reader || o.PID == h.Reader.PID
+		if !shares {
+			continue
+		}
+		s.First = s.First || isInit(h, o)
+		s.Reader = s.Reader || o.PID == h.Reader.PID
+		if o.CgroupNS != t.CgroupNS {
 			s.Others = append(s.Others, o)
 		}
 	}
 	return s
-}
-
-// placeOfMount is a mount in a mount namespace.
-type placeOfMount struct {
-	mntNS uint64
-	mount int
-}
-
-// users is usersOf, found out once for all findings on a mount: on a large host
-// there may be thousands.
-func (d *Diagnosis) users(t inspect.Task, mount int) Sharing {
-	key := placeOfMount{t.MntNS, mount}
-	s, known := d.sharing[key]
-	if !known || t.MntNS == 0 {
-		s = usersOf(d.host, t, mount, d.tables)
-		d.sharing[key] = s
-	}
-	return s
-}
-
-// elsewhere are those of the tasks, in the order of their IDs, that are in other
-// cgroup namespaces.
-func elsewhere(tasks []inspect.Task, ns uint64) []int {
-	list := make([]int, 0, len(tasks))
-	for _, t := range tasks {
-		if t.CgroupNS != ns && (len(list) == 0 || list[len(list)-1] != t.PID) {
-			list = append(list, t.PID)
-		}
-	}
-	return list
 }
 
 // isInit tells whether a task is the host's first process: PID 1, if that is a
@@ -113,6 +77,68 @@ func sees(t *inspect.MountTable, id int) bool {
 		}
 	}
 	return false
+}
+
+// Refusal says why the mounts of a task are not to be changed. Why is empty if
+// nothing stands against it.
+type Refusal struct {
+	// Why is a sentence, Hint what to do instead.
+	Why, Hint string
+	// Hurts tells whether others would be hurt; nil: that could not be found
+	// out.
+	Hurts *bool
+}
+
+// Refusal judges whether the mounts of t may be changed, as nobody of another
+// cgroup namespace may get to see that.
+func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
+	const ownMounts = "start it with a mount namespace of its own: unshare -C -m COMMAND"
+	stranger := r.CgroupNS != t.CgroupNS || r.Initial()
+	switch {
+	case t.MntNS == 0:
+		return Refusal{"its mount namespace could not be read, so who else uses it is not known", "run it as root on the host", nil}
+	case s.First:
+		return Refusal{"its mount namespace is the host's, and mending its mounts would break those of the host", ownMounts, truth(true)}
+	case s.Reader && stranger:
+		return Refusal{"its mount namespace is that of nsinspect itself, and mending its mounts would break those of the reader", ownMounts, truth(true)}
+	case len(s.Others) > 0:
+		return Refusal{
+			fmt.Sprintf("processes of other cgroup namespaces use its mount namespace (%s), and mending its mounts would break theirs", some(merge(nil, pids(s.Others)))),
+			"give it a mount namespace of its own first: unshare -m COMMAND", truth(true),
+		}
+	case len(s.Unknown) > 0:
+		return Refusal{
+			fmt.Sprintf("whether %s its mount namespace could not be found out", count(len(s.Unknown), "process that could not be read uses", "processes that could not be read use")),
+			"run it as root on the host", nil,
+		}
+	case !r.WholeHost:
+		return Refusal{"whether processes outside this PID namespace use its mount namespace could not be found out", "run it on the host, with its own /proc", nil}
+	case s.Reader:
+		return Refusal{"its mount namespace is that of nsinspect itself, which changes nothing of its own", fmt.Sprintf("run 'nsinspect remount %d' in another mount namespace of the host", t.TID), truth(false)}
+	}
+	return Refusal{}
+}
+
+// refusal is that of a task's mounts, found out once for the findings on one
+// task, which come one after the other: on a large host there may be thousands.
+// Which mount it is matters only for strangers.
+func (d *Diagnosis) refusal(t inspect.Task, mount int) Refusal {
+	if len(d.strangers) == 0 {
+		mount = 0
+	}
+	last := &d.lastRefusal
+	if last.task != t || last.mount != mount {
+		with := SharingOf(d.host, t, mount, d.tables)
+		*last = refused{t, mount, with.Refusal(d.host.Reader, t)}
+	}
+	return last.Refusal
+}
+
+// refused is a refusal that was found out.
+type refused struct {
+	task  inspect.Task
+	mount int
+	Refusal
 }
 
 // Alive tells whether the namespace's root directory is known to exist.

@@ -67,9 +67,9 @@ func TestMakerOfMounts(t *testing.T) {
 	bound := []mount{{label: "freezer", point: "/sys/fs/cgroup/freezer", root: "/box"}}
 	maker := proc{pid: 300, parent: 200, mnt: boxMnt, at: []at{{"freezer", "/user", ""}}, mounts: bound}
 	child := proc{pid: 301, parent: 300, mnt: boxMnt, at: []at{{"freezer", "/box/x", ""}}}
-	newWorld(t, "freezer").add(shell, maker, child).finds("error path-not-under-mount freezer 300")
+	newWorld(t, "freezer").add(shell, maker, child).finds("error path-not-under-mount freezer 300", "info bind-leaf 301")
 	child.parent = 60
-	newWorld(t, "freezer").add(shim, shell, maker, child).finds("info visitor 300")
+	newWorld(t, "freezer").add(shim, shell, maker, child).finds("info bind-leaf 301", "info visitor 300")
 }
 
 // TestVisitorInSomeHierarchies: it has to be where its ancestor is in each of

@@ -58,7 +58,7 @@ type proc struct {
 	root             string // its root directory's link; default: /
 	rootfs           string // what is mounted there; default: "8:1 /"
 	command          string
-	pidNS            uint64
+	pidNS, userNS    uint64
 	first, kernel    bool
 	noNS, noMnt      bool // its links could not be read
 	noTable          bool // nor its mountinfo
@@ -121,7 +121,7 @@ func usual(label string) string {
 func (w *world) add(procs ...proc) *world {
 	for _, p := range procs {
 		p.tid = or(p.tid, p.pid)
-		p.ns, p.mnt, p.pidNS = or(p.ns, initNS), or(p.mnt, hostMnt), or(p.pidNS, hostPID)
+		p.ns, p.mnt, p.pidNS, p.userNS = or(p.ns, initNS), or(p.mnt, hostMnt), or(p.pidNS, hostPID), or(p.userNS, hostUser)
 		p.root, p.rootfs, p.command = or(p.root, "/"), or(p.rootfs, "8:1 /"), or(p.command, "sleep")
 		w.procs = append(w.procs, &p)
 	}
@@ -311,7 +311,7 @@ func (w *world) find(pid, tid int) *proc {
 func (w *world) process(p *proc) inspect.Process {
 	return inspect.Process{
 		Task: w.task(p), PPID: p.parent, Command: p.command, State: "S",
-		First: p.first, Kernel: p.kernel, PIDNS: p.pidNS, UserNS: hostUser,
+		First: p.first, Kernel: p.kernel, PIDNS: p.pidNS, UserNS: p.userNS,
 	}
 }
 

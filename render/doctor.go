@@ -164,13 +164,20 @@ func confirmation(f *compare.Finding) string {
 
 func remedy(b *strings.Builder, f *compare.Finding) {
 	r := &f.Remedy
-	if len(r.Steps) == 0 {
+	switch {
+	case len(r.Steps) == 0:
 		for _, note := range r.Notes {
 			fmt.Fprintf(b, "%snote: %s\n", indent, Text(note))
 		}
-		return
+		if len(r.Command) == 0 {
+			return
+		}
+		fmt.Fprintf(b, "%smend it: %s\n", indent, shell(r.Command))
+	case len(r.Command) == 0:
+		fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
+	default:
+		fmt.Fprintf(b, "%smend it (%s): %s, or by hand\n", indent, Text(strings.Join(r.Notes, "; ")), shell(r.Command))
 	}
-	fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
 	for i, step := range r.Steps {
 		end := " &&"
 		if i == len(r.Steps)-1 {

@@ -29,9 +29,10 @@ type jsonFinding struct {
 }
 
 type jsonRemedy struct {
-	Steps [][]string `json:"steps"`
-	Notes []string   `json:"notes"`
-	Safe  *bool      `json:"safe"`
+	Steps   [][]string `json:"steps"`
+	Command []string   `json:"command"`
+	Notes   []string   `json:"notes"`
+	Safe    *bool      `json:"safe"`
 }
 
 type jsonHost struct {
@@ -74,7 +75,7 @@ func findingJSON(f *compare.Finding) jsonFinding {
 	j := jsonFinding{
 		Check: f.Check, Severity: f.Severity, CgroupNS: number(f.CgroupNS), MntNS: number(f.MntNS), PID: number(f.PID),
 		PIDs: list(f.PIDs), Mount: mount(f.Mount), Message: f.Message, Evidence: evidence(f.Evidence), Confirmed: f.Confirmed,
-		Remedy: jsonRemedy{Steps: list(f.Remedy.Steps), Notes: list(f.Remedy.Notes), Safe: f.Remedy.Safe},
+		Remedy: jsonRemedy{Steps: list(f.Remedy.Steps), Command: list(f.Remedy.Command), Notes: list(f.Remedy.Notes), Safe: f.Remedy.Safe},
 		Verify: list(f.Verify),
 	}
 	j.Command, j.CommandBase64 = text(f.Command)

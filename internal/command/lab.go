@@ -92,8 +92,8 @@ func (in *invocation) labWalk(ctx context.Context, hierarchy string) (int, error
 	}
 	var interrupted *lab.Interrupted
 	switch {
-	case errors.As(err, &interrupted):
-		return interrupted.ExitStatus(), hinted(errors.Unwrap(err))
+	case errors.As(err, &interrupted) && !errors.Is(err, lab.ErrLeft):
+		return interrupted.ExitStatus(), nil
 	case err != nil:
 		return 0, hinted(err)
 	case !ok:
@@ -110,9 +110,9 @@ type hintedError struct {
 
 func (e hintedError) Unwrap() error { return e.error }
 
-// hinted gives an error of the lab its hint.
+// hinted gives an error that knows what to do next its hint.
 func hinted(err error) error {
-	var e *lab.Error
+	var e interface{ Hint() string }
 	if errors.As(err, &e) && e.Hint() != "" {
 		return hintedError{err, e.Hint()}
 	}

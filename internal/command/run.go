@@ -139,15 +139,17 @@ func (r *runner) run(ctx context.Context) (int, error) {
 func (r *runner) app() *cli.App {
 	usage := func(_ *cli.Context, err error, _ bool) error { return usageError("%s", lower(err.Error())) }
 	app := &cli.App{
-		Name:            "nsinspect",
-		Usage:           "see what processes see of their cgroups, and what is wrong with it",
-		UsageText:       "nsinspect COMMAND [FLAGS] [PID...]",
-		Version:         r.process.Version,
-		Writer:          r.out,
-		ErrWriter:       r.process.Stderr,
-		ExitErrHandler:  func(*cli.Context, error) {},
-		OnUsageError:    usage,
-		Commands:        []*cli.Command{r.list(), r.show(), r.compare(), r.doctor(), r.explain(), r.lab(), r.capture()},
+		Name:           "nsinspect",
+		Usage:          "see what processes see of their cgroups, and what is wrong with it",
+		UsageText:      "nsinspect COMMAND [FLAGS] [PID...]",
+		Version:        r.process.Version,
+		Writer:         r.out,
+		ErrWriter:      r.process.Stderr,
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   usage,
+		Commands: []*cli.Command{
+			r.list(), r.show(), r.compare(), r.doctor(), r.explain(), r.remount(), r.lab(), r.capture(),
+		},
 		HideHelpCommand: true,
 	}
 	for _, c := range app.Commands {

@@ -28,9 +28,10 @@ const (
 
 // order is what the lab tells a member, report what came of it.
 type order struct {
-	Do     string
-	Path   string  `json:",omitempty"`
-	Of     string  `json:",omitempty"`
+	Do string
+	// Path and Of are bytes, which a JSON string may not hold.
+	Path   []byte  `json:",omitempty"`
+	Of     []byte  `json:",omitempty"`
 	FSType string  `json:",omitempty"`
 	Source string  `json:",omitempty"`
 	Data   string  `json:",omitempty"`
@@ -106,23 +107,23 @@ func memberMain(args, env []string, orders, reports *os.File) int {
 func obey(o order) (r report) {
 	switch o.Do {
 	case doRead:
-		text, err := os.ReadFile(o.Path)
+		text, err := os.ReadFile(string(o.Path))
 		r = reportOf(err)
 		r.Text = text
 	case doMount:
-		line, id, err := visibleMount(o.Of, o.Path)
+		line, id, err := visibleMount(string(o.Of), string(o.Path))
 		r = reportOf(err)
 		r.Text, r.ID = []byte(line), id
 	case doCount:
-		n, err := countLines(o.Path, fmt.Sprint(os.Getpid()))
+		n, err := countLines(string(o.Path), fmt.Sprint(os.Getpid()))
 		r = reportOf(err)
 		r.Text = fmt.Append(nil, n)
 	case doInodes:
-		text, err := inodes(o.Path)
+		text, err := inodes(string(o.Path))
 		r = reportOf(err)
 		r.Text = []byte(text)
 	case doUmount:
-		lazy, err := umount(o.Path)
+		lazy, err := umount(string(o.Path))
 		r = reportOf(err)
 		r.Lazy = lazy
 	case doRemake:
@@ -176,7 +177,7 @@ func remake(o order) error {
 	if ns == o.Outside || ns == fmt.Sprintf("cgroup:[%d]", inspect.InitialCgroupNS) {
 		return fmt.Errorf("%s is not a cgroup namespace of the lab's own", ns)
 	}
-	return unix.Mount(o.Source, o.Path, o.FSType, o.Flags, o.Data)
+	return unix.Mount(o.Source, string(o.Path), o.FSType, o.Flags, o.Data)
 }
 
 // visibleMount returns the line of a mountinfo file for the cgroup mount that

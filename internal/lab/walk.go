@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -87,12 +86,13 @@ type WalkConfig struct {
 // there a v1 lab depends on nobody's limits, and on v2 processes may be in a
 // cgroup whose parent distributes no domain controllers to a full one.
 //
-// SIGINT, SIGTERM, SIGHUP and SIGQUIT end a walk early with *Interrupted (it
-// catches them itself: ctx need not), the end of ctx with its cause, an error of tell with that error; SIGPIPE is
-// caught so that a reader's going away is such an error, too. Whatever the
-// return, all that was made is gone by then, or the error is of kind ErrLeft.
-// With Keep, a signal or the end of ctx while it waits is the normal end. Other
-// errors are *Error: ErrNoHierarchy, ErrReadOnly, ErrPrivilege, ErrKernel.
+// SIGINT, SIGTERM, SIGHUP and SIGQUIT end a walk early with *Interrupted: it
+// catches them itself, so that ctx need not. The end of ctx ends it with its
+// cause, an error of tell with that error. SIGPIPE is caught so that a reader's
+// going away is such an error, too. Whatever the return, all that was made is
+// gone by then, or the error is of kind ErrLeft. With Keep, a signal or the end
+// of ctx while it waits is the normal end. Other errors are *Error:
+// ErrNoHierarchy, ErrReadOnly, ErrPrivilege, ErrKernel.
 func Walk(ctx context.Context, c WalkConfig, tell func(Step) error) (ok bool, err error) {
 	if c.Proc == "" {
 		c.Proc = "/proc"
@@ -129,7 +129,7 @@ func both(a, b error) error {
 	case b == nil:
 		return a
 	}
-	return errors.Join(a, b)
+	return fmt.Errorf("%w; %w", a, b)
 }
 
 // interruptible gives a context that signals end, and catches SIGPIPE. Signals

@@ -70,33 +70,47 @@ func TestLiveWalkLabels(t *testing.T) {
 }
 
 func TestLiveWalkInterrupted(t *testing.T) {
-	needHierarchy(t, "freezer")
-	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
-		for step := 1; ; step++ {
-			prefix := prefixOf(t)
-			before := hostState(t, prefix)
-			cmd, out := walkHelper(t, "freezer", prefix, step, sig)
-			last := 0
-			for out.Scan() {
-				last++
+	for _, label := range []string{"freezer", "unified"} {
+		needHierarchy(t, label)
+		for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+			step := 1
+			for interrupted(t, label, step, sig) {
+				step++
 			}
-			cmd.Wait()
-			exit := cmd.ProcessState.ExitCode()
-			if after := hostState(t, prefix); after != before {
-				t.Fatalf("%v at step %d: the host has changed to\n%s", sig, step, after)
-			}
-			if last < step {
-				if exit != 0 || step < 15 {
-					t.Errorf("uninterrupted: %d steps, status %d", last, exit)
-				}
-				break
-			}
-			// At the very last step there is nothing left to interrupt.
-			if done := exit == 0 && step > 15; exit != 128+int(sig) && !done {
-				t.Errorf("%v at step %d: status %d, %d steps told", sig, step, exit, last)
+			if step < 17 {
+				t.Errorf("%s: only %d steps were interrupted", label, step-1)
 			}
 		}
 	}
+}
+
+// interrupted signals a walk at a step, and tells whether it had that step.
+// Nothing may be left of it.
+func interrupted(t *testing.T, label string, step int, sig syscall.Signal) bool {
+	t.Helper()
+	prefix := prefixOf(t)
+	before := hostState(t, prefix)
+	cmd, out := walkHelper(t, label, prefix, step, sig)
+	last := 0
+	for out.Scan() {
+		last++
+	}
+	cmd.Wait()
+	exit := cmd.ProcessState.ExitCode()
+	if after := hostState(t, prefix); after != before {
+		t.Fatalf("%s, %v at step %d: the host has changed to\n%s", label, sig, step, after)
+	}
+	if last < step {
+		if exit != 0 {
+			t.Errorf("%s, uninterrupted: %d steps, status %d", label, last, exit)
+		}
+		return false
+	}
+	// At the very last step there is nothing left to interrupt.
+	if done := exit == 0 && step > 16; exit != 128+int(sig) && !done {
+		t.Errorf("%s, %v at step %d: status %d, %d steps told", label, sig, step, exit, last)
+	}
+	return true
 }
 
 // pidsOf are the processes in the lab's cgroups of one hierarchy.

@@ -170,3 +170,31 @@ func RemoveCgroups(t testing.TB, name string) {
 		}
 	})
 }
+
+// MountNet mounts a hierarchy of two controllers where only a shell sees it,
+// and sees to it that the hierarchy is gone after the test if it was not there
+// before.
+func MountNet(t testing.TB, host *Shell) (point, dir string) {
+	t.Helper()
+	Need(t, Controllers("net_cls", "net_prio"))
+	there := strings.Contains(ReadFile(t, "/proc/self/cgroup"), ":net_cls,net_prio:")
+	const make = "mkdir -p /mnt/net && mount -t cgroup -o net_cls,net_prio net /mnt/net"
+	host.Do("mount -t tmpfs tmpfs /mnt && %s", make)
+	t.Cleanup(func() {
+		// The cgroups are removed; what keeps the hierarchy are the last remains
+		// of their members. Mounting it again and unmounting it lets it go, which
+		// takes the kernel a moment.
+		for range 20 {
+			host.Do("umount /mnt/net")
+			for range 20 {
+				if there || !strings.Contains(ReadFile(t, "/proc/self/cgroup"), ":net_cls,net_prio:") {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			host.Do(make)
+		}
+		t.Error("the hierarchy net_cls,net_prio is left")
+	})
+	return "/mnt/net", fmt.Sprintf("/proc/%d/root/mnt/net", host.PID)
+}

@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,13 +61,46 @@ func Start(t testing.TB, through ...string) *Shell {
 	s.cmd = exec.Command(argv[0], argv[1:]...)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = stdin, stdout, stdout
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
+	if err := onLastingThread(s.cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	s.PID = s.cmd.Process.Pid
 	t.Cleanup(s.End)
 	s.ready()
 	return s
+}
+
+// onLastingThread does something on a thread that ends with the test process:
+// PDEATHSIG comes when the thread ends that started a process, and one that
+// enters namespaces is not used again.
+func onLastingThread(do func() error) error {
+	result := make(chan error)
+	lastingThread() <- func() { result <- do() }
+	return <-result
+}
+
+var lastingThread = sync.OnceValue(func() chan func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for do := range work {
+			do()
+		}
+	}()
+	return work
+})
+
+// Launch starts a program that ends with the test, and with the test process.
+func Launch(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := onLastingThread(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // no error if it has ended
+		_ = cmd.Wait()
+	})
 }
 
 // NewHost starts a shell in a mount namespace of its own, with private
@@ -237,7 +272,19 @@ func (s *Shell) End() {
 // it but a zombie.
 func Kill(pid int) {
 	_ = unix.Kill(pid, unix.SIGKILL)
-	_ = retry(func() error {
+	_ = gone(pid)
+}
+
+// Gone waits until nothing is left of a process but a zombie.
+func Gone(t testing.TB, pid int) {
+	t.Helper()
+	if err := gone(pid); err != nil {
+		t.Error(err)
+	}
+}
+
+func gone(pid int) error {
+	return retry(func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			return nil // gone

@@ -17,29 +17,27 @@ import (
 // nothing was changed at all.
 //
 // A cancelled context ends it between two mounts, never within one.
-func (p *Plan) Apply(ctx context.Context) (*Result, error) {
+func (p *Plan) Apply(ctx context.Context) (Result, error) {
 	now, err := newPlan(ctx, p.fs, p.sys, p.Process.TID, p.options)
 	if err != nil {
-		return nil, err
+		return Result{}, err
 	}
 	if why := p.differs(now); why != "" {
-		return nil, &Error{
+		return Result{}, &Error{
 			Kind: ErrChanged, Tried: "apply the plan", Err: fmt.Errorf("%s since it was made", why),
 			hint: "look at the plan again",
 		}
 	}
-	r := &Result{Process: now.Process, Mounts: now.Mounts, Notes: []string{}}
-	for i := range r.Mounts {
-		r.Mounts[i].State = Text(Unchanged)
+	for i := range now.Mounts {
+		now.Mounts[i].State = Unchanged
 	}
-	if len(now.jobs) == 0 {
-		return r, nil
+	if len(now.jobs) > 0 {
+		if err := now.perform(ctx); err != nil {
+			return Result{}, err
+		}
+		now.verify(context.WithoutCancel(ctx))
 	}
-	if err := now.perform(ctx); err != nil {
-		return nil, err
-	}
-	r.verify(context.WithoutCancel(ctx), now)
-	return r, nil
+	return Result{now}, nil
 }
 
 // differs says in what another plan for the same process is not this one.
@@ -51,7 +49,7 @@ func (p *Plan) differs(now *Plan) string {
 	case was.CgroupNS != is.CgroupNS || was.MntNS != is.MntNS || was.Root != is.Root:
 		return "its process has changed its namespaces or root directory"
 	case p.Refusal != now.Refusal && now.Refusal != "":
-		return "something has come up (" + string(now.Refusal) + ")"
+		return "something has come up (" + now.Refusal + ")"
 	case !slices.EqualFunc(p.Mounts, now.Mounts, func(a, b Mount) bool {
 		return a.MountID == b.MountID && a.MountPoint == b.MountPoint && a.Action == b.Action && a.NamespaceRoot == b.NamespaceRoot
 	}):
@@ -60,85 +58,66 @@ func (p *Plan) differs(now *Plan) string {
 	return ""
 }
 
-// perform enters and mends. Its error says that nothing was changed.
+// perform mends on a thread that enters the process's namespaces. Its error
+// says that nothing was changed.
 func (p *Plan) perform(ctx context.Context) error {
 	h, err := p.fs.Handles(p.Process)
 	if err != nil {
 		return err
 	}
-	defer h.Close()
-	inspect.Disposable(func() {
-		var r *room
-		if r, err = enter(p.sys, h, p.Process); err != nil {
-			return
-		}
-		defer r.leave()
-		for i, j := range p.jobs {
-			if ctx.Err() != nil && i == 0 {
-				err = ctx.Err()
-				return
-			}
-			o := outcome{state: Unchanged, err: ctx.Err()}
-			if o.err == nil {
-				o = r.mend(j)
-			}
-			j.tell(o)
-			if o.state == Lost {
-				p.stop(i+1, j)
-				return
-			}
-		}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	w := &work{jobs: p.jobs, done: make(chan outcome, len(p.jobs))}
+	go inspect.Disposable(func() {
+		defer h.Close()
+		w.do(ctx, p.sys, h, p.Process)
 	})
-	return err
+	return w.follow()
 }
 
 // tell writes what has become of a job into the plan's mount.
 func (j *job) tell(o outcome) {
-	j.plan.State, j.plan.Notes = Text(o.state), o.notes
+	j.plan.State, j.plan.Notes = o.state, o.notes
 	if o.err == nil {
 		return
 	}
-	j.plan.Error = Text(o.err.Error())
+	j.plan.Error = o.err.Error()
 	var e *Error
 	if errors.As(o.err, &e) {
-		j.plan.Hint = Text(e.Hint())
+		j.plan.Hint = e.Hint()
 	}
 	if o.state == Lost {
-		j.plan.Hint = Text("nothing may be mounted at " + printable(j.old.MountPoint) + " now: restart the process, or mount there by hand")
-	}
-}
-
-// stop leaves the jobs from n on alone after one that could not be undone.
-func (p *Plan) stop(n int, after *job) {
-	for _, j := range p.jobs[n:] {
-		j.tell(outcome{state: Unchanged, err: fmt.Errorf("not tried, since the old mount at %s could not be put back", printable(after.old.MountPoint))})
+		j.plan.Hint = "see what is at " + printable(j.old.MountPoint) + " now: mount there by hand, or restart the process"
 	}
 }
 
 // verify reads the process again and says of each mount point what is there. A
-// mount that should be mended and is not is an error.
-func (r *Result) verify(ctx context.Context, p *Plan) {
+// mount that was mended and is not seen to be is an error.
+func (p *Plan) verify(ctx context.Context) {
 	s, err := p.fs.Subject(ctx, p.Process.TID, nil)
 	if err == nil && s.Process.StartTicks != p.Process.StartTicks {
 		err = inspect.ErrExited
 	}
 	if err == nil && (s.Own == nil || s.Host.Mounts == nil) {
-		err = errors.New("its mounts could not be read again")
+		err = errors.New("they could not be read")
 	}
-	if err != nil {
-		r.Notes = append(r.Notes, "what the process sees now could not be read: "+err.Error())
-		return
+	var view *compare.Comparison
+	if err == nil {
+		view = compare.Compare(p.fs.Reader, s, p.roots)
 	}
-	view := compare.Compare(p.fs.Reader, s, p.roots)
-	for i := range r.Mounts {
-		m := &r.Mounts[i]
-		m.After = after(view, m)
+	for i := range p.Mounts {
+		m := &p.Mounts[i]
+		if view != nil {
+			m.After = after(view, m)
+		}
 		switch {
-		case m.State != Text(Mended):
+		case m.State != Mended:
+		case view == nil:
+			m.Error = "cannot read the process's mounts again: " + err.Error()
 		case m.After == nil:
-			m.Error = "nothing of the hierarchy is seen at the mount point"
+			m.Error = "nothing of the hierarchy is seen at the mount point now"
 		case m.After.NamespaceRoot != "/":
-			m.Error = "the mount that is seen at the mount point does not show the namespace's own root"
+			m.Error = "the mount that is seen at the mount point now does not show the namespace's own root"
 		}
 	}
 }
@@ -149,8 +128,8 @@ func after(view *compare.Comparison, was *Mount) *After {
 		h := &view.Hierarchies[i]
 		for j := range h.Mounts {
 			m := &h.Mounts[j]
-			if h.Hierarchy.Label == was.Hierarchy && m.Visible && m.MountPoint == was.MountPoint {
-				return &After{MountID: m.ID, NamespaceRoot: Text(m.NamespaceRoot), Verdict: m.Verdict}
+			if h.Hierarchy.Label == was.Hierarchy.Label && m.Visible && m.MountPoint == was.MountPoint {
+				return &After{MountID: m.ID, NamespaceRoot: m.NamespaceRoot, Verdict: m.Verdict}
 			}
 		}
 	}

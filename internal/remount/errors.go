@@ -9,8 +9,6 @@ import (
 
 // The kinds of [Error], for errors.Is.
 var (
-	// ErrUsage: Options.Include has a word that means nothing.
-	ErrUsage = errors.New("bad usage")
 	// ErrReader: this process cannot mend mounts, whatever the target.
 	ErrReader = errors.New("cannot mend mounts from here")
 	// ErrChanged: the process or its mounts are not as the plan has them.

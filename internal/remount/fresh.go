@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nsinspect/compare"
 	"nsinspect/inspect"
 )
 
@@ -100,11 +101,11 @@ func (r *room) listsMember(mount int, j *job) error {
 
 // lists reads the list of the member's cgroup. That of a threaded cgroup is in
 // another file; a cgroup that is not there lists nothing.
-func (r *room) lists(mount int, m member) (bool, error) {
-	dir := path.Join(".", m.path)
-	listed, err := r.listedIn(mount, path.Join(dir, "cgroup.procs"), m.pid)
+func (r *room) lists(mount int, m compare.Member) (bool, error) {
+	dir := path.Join(".", m.Path)
+	listed, err := r.listedIn(mount, path.Join(dir, "cgroup.procs"), m.PID)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		listed, err = r.listedIn(mount, path.Join(dir, "cgroup.threads"), m.pid)
+		listed, err = r.listedIn(mount, path.Join(dir, "cgroup.threads"), m.TID)
 	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return false, nil

@@ -11,7 +11,7 @@ import (
 // tell.
 type judge struct {
 	*reading
-	include bool
+	foreign bool
 }
 
 // job is what mending one mount takes.
@@ -19,7 +19,7 @@ type job struct {
 	plan      *Mount // in Plan.Mounts, once that is complete
 	old       inspect.Mount
 	hierarchy *inspect.Hierarchy
-	members   []member
+	members   []compare.Member
 	submounts []inspect.Submount
 }
 
@@ -47,14 +47,6 @@ func (p *Plan) add(list []decision) {
 	}
 }
 
-// unreadable makes it the plan's refusal that the reader could not look.
-func (p *Plan) unreadable(r *reading) {
-	if r.subject.Own == nil {
-		p.Refusal = Text("its cgroup namespace could not be looked into: " + r.subject.Reason)
-		p.Hint = "run it as root on the host"
-	}
-}
-
 func (j *judge) hierarchy(h *compare.HierarchyView) []decision {
 	var list []decision
 	for i := range h.Mounts {
@@ -67,49 +59,35 @@ func (j *judge) hierarchy(h *compare.HierarchyView) []decision {
 
 func (j *judge) mount(h *compare.HierarchyView, m *compare.MountView) decision {
 	d := decision{mount: Mount{
-		ID: h.Hierarchy.ID, Hierarchy: h.Hierarchy.Label, MountID: m.ID, MountPoint: m.MountPoint,
-		NamespaceRoot: Text(m.NamespaceRoot), Verdict: m.Verdict,
+		Hierarchy: h.Hierarchy, MountID: m.ID, MountPoint: m.MountPoint,
+		NamespaceRoot: m.NamespaceRoot, Verdict: m.Verdict,
 	}}
 	action, why := j.decide(h, m)
+	members := compare.Members(j.host, j.subject, h)
 	if action == Replace {
-		if why = j.hindrance(h, m); why != "" {
+		if why = compare.Hindrance(j.subject, h, m, members); why != "" {
 			action = Refuse
 		}
 	}
-	d.mount.Action, d.mount.Reason = action, Text(why)
+	d.mount.Action, d.mount.Reason = action, why
 	if action == Replace {
-		d.job = &job{old: m.Mount, hierarchy: h.Hierarchy, members: j.members(h)}
+		d.job = &job{old: m.Mount, hierarchy: h.Hierarchy, members: members}
 	}
 	return d
 }
 
+// onRequest ends the reasons that Options.Foreign overrules.
+const onRequest = ": it is replaced only on request (--include foreign)"
+
 // decide says by verdict what a mount needs.
 func (j *judge) decide(h *compare.HierarchyView, m *compare.MountView) (Action, string) {
-	beside := ""
-	if good := h.Good(); good != nil && good.ID != m.ID {
-		beside = good.MountPoint
-	}
 	switch m.Verdict {
 	case compare.VerdictOK:
 		return Keep, ""
-	case compare.VerdictStale:
-		if beside != "" && !j.include {
-			return Keep, fmt.Sprintf("it shows more than the namespace's own tree, but a good mount is at %s, so it may be meant: it is replaced only on request (--include foreign)", printable(beside))
-		}
-		return Replace, ""
-	case compare.VerdictForeign:
-		if j.include {
-			return Replace, ""
-		}
-		if beside != "" {
-			return Keep, fmt.Sprintf("it shows a neighbour's tree, but a good mount is at %s, so it may be meant: it is replaced only on request (--include foreign)", printable(beside))
-		}
-		return Refuse, "it shows a neighbour's tree, which may be meant: it is replaced only on request (--include foreign)"
+	case compare.VerdictStale, compare.VerdictForeign:
+		return j.decideOutside(h, m)
 	case compare.VerdictSub, compare.VerdictUnreachable:
-		if j.include && m.NamespaceRoot != "/" {
-			return Replace, ""
-		}
-		return Keep, "it shows a part of the namespace's own tree, which a fresh mount would widen: it is replaced only on request (--include foreign)"
+		return j.decideInside(m)
 	case compare.VerdictDead:
 		return Refuse, "the namespace's root directory was removed, so nothing can be mounted in its place: restart its processes, so that they get a new cgroup namespace"
 	}
@@ -119,17 +97,34 @@ func (j *judge) decide(h *compare.HierarchyView, m *compare.MountView) (Action, 
 	return Refuse, "what it shows could not be found out"
 }
 
-// hindrance says why a mount cannot be mended, or nothing.
-func (j *judge) hindrance(h *compare.HierarchyView, m *compare.MountView) string {
-	switch {
-	case j.subject.Process.CgroupNS == inspect.InitialCgroupNS:
-		return "it is in the initial cgroup namespace, where a fresh mount would change the options of the whole host's hierarchy"
-	case !h.Alive() || len(j.members(h)) == 0:
-		return "no live process inside the namespace's root directory proves that it still exists, so a fresh mount might fail or show none of its processes: restart them, so that they get a new cgroup namespace"
-	case m.MountPoint == "/":
-		return "it is mounted on the process's root directory"
-	case m.Behind != "":
-		return "its mount point lies behind a " + m.Behind + " mount, which may never answer"
+// decideOutside is for mounts that show what lies outside the namespace's root
+// directory.
+func (j *judge) decideOutside(h *compare.HierarchyView, m *compare.MountView) (Action, string) {
+	shows := "it shows a neighbour's tree"
+	if m.Verdict == compare.VerdictStale {
+		shows = "it shows more than the namespace's own tree"
 	}
-	return ""
+	good := h.Good()
+	switch {
+	case j.foreign:
+		return Replace, ""
+	case good != nil:
+		return Keep, fmt.Sprintf("%s, but a good mount is at %s, so it may be meant%s", shows, printable(good.MountPoint), onRequest)
+	case m.Verdict == compare.VerdictForeign:
+		return Refuse, shows + ", which may be meant" + onRequest
+	}
+	return Replace, ""
+}
+
+// decideInside is for mounts that show no more than the namespace's own tree.
+func (j *judge) decideInside(m *compare.MountView) (Action, string) {
+	switch {
+	case m.NamespaceRoot == "/":
+		return Keep, "it shows the namespace's own tree, and the process lies outside of that: a fresh mount would show the same"
+	case j.foreign:
+		return Replace, ""
+	case m.Verdict == compare.VerdictUnreachable:
+		return Keep, "it shows a part of the namespace's own tree in which the process is not" + onRequest
+	}
+	return Keep, "it shows a part of the namespace's own tree, which a fresh mount would widen" + onRequest
 }

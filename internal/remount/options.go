@@ -80,7 +80,7 @@ func (j *job) steps(p inspect.Process) []string {
 	}
 	list := []string{
 		fmt.Sprintf("make a fresh %s mount with %s in cgroup namespace %d, mounted nowhere yet", fsType(j.hierarchy), options, p.CgroupNS),
-		fmt.Sprintf("go on only if it lists process %d at %s", j.members[0].pid, printable(j.members[0].path)),
+		fmt.Sprintf("go on only if it lists process %d at %s", j.members[0].PID, printable(j.members[0].Path)),
 	}
 	direct := 0
 	for _, m := range j.submounts {

@@ -2,6 +2,7 @@ package remount
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,10 +17,7 @@ func (s *swap) takeAway() error {
 		if len(s.lids) == 0 {
 			s.notes = append(s.notes, "the old mount was in use: whoever has a file or a working directory in it keeps that until it lets go")
 		}
-		if err = s.detach(); err == nil {
-			s.taken = true
-		}
-		return err
+		err = s.detach()
 	}
 	s.taken = err == nil
 	return err
@@ -36,19 +34,28 @@ func (s *swap) detach() error {
 		return failed("make private the mount at", s.job.old.MountPoint, err)
 	}
 	s.closeOld()
-	return s.unmount(uint64(s.job.old.ID), unix.MNT_DETACH)
+	err := s.unmountTop(unix.MNT_DETACH)
+	if err != nil {
+		s.notes = append(s.notes, "the mount at "+printable(s.job.old.MountPoint)+" and those upon it are private now: what is mounted upon them elsewhere is not seen here")
+	}
+	return err
 }
 
-// unmount unmounts the topmost mount at the mount point if it has this ID. The
-// path is one name in a directory that is held open.
+// unmount unmounts the topmost mount at the mount point if it has this ID.
 func (s *swap) unmount(id uint64, flags int) error {
-	if now, err := s.top(); err != nil || now != id {
-		return errors.Join(&Error{Kind: ErrChanged, Tried: "find the mount at", On: s.job.old.MountPoint, Err: errOtherMount}, err)
+	now, err := s.top()
+	if err == nil && now != id {
+		err = errOtherMount
 	}
-	if err := unix.Fchdir(s.dir); err != nil {
-		return failed("go to the directory of", s.job.old.MountPoint, err)
+	if err != nil {
+		return &Error{Kind: ErrChanged, Tried: "find the mount at", On: s.job.old.MountPoint, Err: err}
 	}
-	if err := s.sys.umount(s.name, unix.UMOUNT_NOFOLLOW|flags); err != nil {
+	return s.unmountTop(flags)
+}
+
+// unmountTop names the mount point by one name in a directory that is held open.
+func (s *swap) unmountTop(flags int) error {
+	if err := s.in(s.dir, func() error { return s.sys.umount(s.name, unix.UMOUNT_NOFOLLOW|flags) }); err != nil {
 		return failed("take away the mount at", s.job.old.MountPoint, err)
 	}
 	return nil
@@ -56,7 +63,7 @@ func (s *swap) unmount(id uint64, flags int) error {
 
 // top is the ID of the mount that is visible at the mount point.
 func (s *swap) top() (uint64, error) {
-	fd, err := s.spot()
+	fd, err := s.below(s.dir, s.name, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -64,15 +71,10 @@ func (s *swap) top() (uint64, error) {
 	return s.mountID(fd)
 }
 
-// spot opens what is visible at the mount point.
-func (s *swap) spot() (int, error) {
-	return s.below(s.dir, s.name, 0)
-}
-
 // putAt moves a mount that is mounted nowhere to the mount point, if one of
 // these is what is there.
 func (s *swap) putAt(mount int, upon ...uint64) error {
-	at, err := s.spot()
+	at, err := s.below(s.dir, s.name, 0)
 	if err != nil {
 		return failed("open", s.job.old.MountPoint, err)
 	}
@@ -131,23 +133,38 @@ func (s *swap) layBack() error {
 	return nil
 }
 
-// undo restores the view after a failure.
+// undo restores the view after a failure: without the fresh mount and, where
+// the old one was taken away, with its copy, if need be over the fresh one.
 func (s *swap) undo(cause error) outcome {
 	o := outcome{state: Unchanged, err: cause}
+	var failure error
 	if s.placed {
-		o.state = Restored
-		if err := s.discard(); err != nil {
-			o.err, o.state = errors.Join(cause, err), Lost
-		}
+		failure = s.discard()
 	}
 	if s.taken {
-		o.state = Restored
-		if err := s.putAt(s.keep, uint64(s.job.old.ParentID), s.freshID); err != nil {
-			o.err, o.state = errors.Join(cause, err), Lost
+		if failure != nil {
+			s.notes = append(s.notes, "the fresh mount is still there, under the old one's copy: "+failure.Error())
 		}
+		o.state, failure = Restored, s.putBack()
+	}
+	if failure != nil {
+		o.state, o.err = Lost, fmt.Errorf("%w; then: %w", cause, failure)
 	}
 	o.notes = s.notes
 	return o
+}
+
+// putBack puts the copy of the old mount in its place, unless the old one is
+// there: then it was another that was taken away, put upon it just before.
+func (s *swap) putBack() error {
+	if top, err := s.top(); err == nil && top == uint64(s.job.old.ID) {
+		return nil
+	}
+	id, err := s.mountID(s.keep)
+	if err == nil {
+		s.replaced[s.job.old.ID] = id
+	}
+	return s.putAt(s.keep, uint64(s.job.old.ParentID), s.freshID)
 }
 
 // discard takes the fresh mount away again, private for the same reason as the

@@ -2,7 +2,7 @@ package remount
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
@@ -10,17 +10,9 @@ import (
 
 // NewPlan reads a process and plans how its stale cgroup mounts are mended. It
 // changes nothing. What it will not mend is in the plan, with the reason; an
-// error says that there is no plan: it is an [*Error] of kind ErrUsage or
-// ErrReader, or wraps what inspect has of a process that cannot be read.
+// error says that there is no plan: it is an [*Error] of kind ErrReader, or
+// wraps what inspect has of a process that cannot be read.
 func NewPlan(ctx context.Context, fs *inspect.FS, pid int, opts Options) (*Plan, error) {
-	for _, word := range opts.Include {
-		if word != IncludeForeign {
-			return nil, &Error{
-				Kind: ErrUsage, Tried: "include", On: word,
-				Err: fmt.Errorf("the only word that it knows is %s", IncludeForeign),
-			}
-		}
-	}
 	if !fs.Reader.SamePIDs {
 		return nil, &Error{
 			Kind: ErrReader, Tried: "mend mounts", Err: errOtherProc,
@@ -30,7 +22,7 @@ func NewPlan(ctx context.Context, fs *inspect.FS, pid int, opts Options) (*Plan,
 	return newPlan(ctx, fs, &kernel, pid, opts)
 }
 
-var errOtherProc = fmt.Errorf("the procfs is recorded, or numbers processes otherwise than this process sees them")
+var errOtherProc = errors.New("the procfs is recorded, or numbers processes otherwise than this process sees them")
 
 func newPlan(ctx context.Context, fs *inspect.FS, sys *calls, pid int, opts Options) (*Plan, error) {
 	r := &reading{fs: fs}
@@ -38,30 +30,22 @@ func newPlan(ctx context.Context, fs *inspect.FS, sys *calls, pid int, opts Opti
 		return nil, err
 	}
 	s := r.subject
-	p := &Plan{
-		Process: s.Process, Skipped: s.Skipped, Mounts: []Mount{}, Sharers: []Sharer{}, Notes: []string{},
-		fs: fs, sys: sys, options: opts, roots: r.roots,
-	}
-	j := judge{reading: r, include: len(opts.Include) > 0}
+	p := &Plan{Process: s.Process, Skipped: s.Skipped, fs: fs, sys: sys, options: opts, roots: r.roots}
+	j := judge{reading: r, foreign: opts.Foreign}
 	for i := range r.view.Hierarchies {
 		p.add(j.hierarchy(&r.view.Hierarchies[i]))
 	}
+	p.Refusal, p.Hint = r.blind()
 	if len(p.jobs) == 0 {
-		p.unreadable(r)
 		return p, nil
 	}
 	if err := r.readHost(ctx); err != nil {
 		return nil, err
 	}
-	g, err := r.gate(ctx, p.jobs[0].old.ID)
-	if err != nil {
+	if err := r.gate(ctx, p); err != nil {
 		return nil, err
 	}
-	p.pass(g)
-	if err := p.prepare(r); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p, p.prepare(r)
 }
 
 // reading is what a plan rests on.
@@ -113,33 +97,14 @@ func (r *reading) searchRoots(ctx context.Context) (compare.Roots, error) {
 	return d.Roots(r.subject.Process.CgroupNS), nil
 }
 
-// member is a live process of the namespace that has to be found in a fresh
-// mount, at this path in the namespace's view.
-type member struct {
-	pid  int
-	path string
-}
-
-// members are the live processes inside the namespace's root directory of one
-// hierarchy, the subject first.
-func (r *reading) members(h *compare.HierarchyView) []member {
-	var list []member
-	if h.Known == compare.Entered && h.NamespacePath != "" && !h.Outside() {
-		list = append(list, member{r.subject.Process.PID, h.NamespacePath})
+// blind says what keeps the reader from seeing what is to be mended at all.
+func (r *reading) blind() (refusal, hint string) {
+	const hintRoot = "run it as root on the host"
+	switch s := r.subject; {
+	case s.Own == nil:
+		return "its cgroup namespace could not be looked into: " + s.Reason, hintRoot
+	case s.Host.Mounts == nil:
+		return "its mounts could not be read", hintRoot
 	}
-	if r.host == nil {
-		return list
-	}
-	for _, ns := range r.host.Namespaces {
-		if ns.NS != r.subject.Process.CgroupNS {
-			continue
-		}
-		for _, p := range ns.Pairs {
-			own, ok := p.Own.Of(h.Hierarchy.Label)
-			if ok && !own.Cut && !inspect.Outside(own.Path) && p.PID != r.subject.Process.PID {
-				list = append(list, member{p.PID, own.Path})
-			}
-		}
-	}
-	return list
+	return "", ""
 }

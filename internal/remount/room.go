@@ -22,6 +22,8 @@ type room struct {
 	ns string
 	// replaced has the new IDs of mounts that were replaced before.
 	replaced map[int]uint64
+	// change is asked before anything is changed.
+	change func() error
 }
 
 var (
@@ -52,13 +54,23 @@ func enter(sys *calls, h *inspect.Handles, p inspect.Process) (*room, error) {
 		if err := sys.setns(h.MntNS, unix.CLONE_NEWNS); err != nil {
 			return failed("enter the mount namespace", "", err)
 		}
-		return nil
+		return r.canMove()
 	}()
 	if err != nil {
 		r.leave()
 		return nil, err
 	}
 	return r, nil
+}
+
+// canMove makes sure that move_mount(2) is there, and lets this thread in, before
+// anything depends on it: with it the old mount would be put back.
+func (r *room) canMove() error {
+	err := r.sys.moveMount(-1, "", -1, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err == nil || errors.Is(err, unix.EBADF) {
+		return nil
+	}
+	return failed("move mounts", "", err)
 }
 
 func (r *room) leave() { unix.Close(r.self) }
@@ -85,8 +97,8 @@ func (r *room) assertNamespace() error {
 	return nil
 }
 
-// open opens a path of the process's without following any link.
-func (r *room) open(name string, flags uint64) (int, error) {
+// walk opens a path of the process's without following any link.
+func (r *room) walk(name string, flags uint64) (int, error) {
 	return r.sys.openat2(r.root, "."+path.Clean(name), &unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC | flags,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
@@ -96,7 +108,7 @@ func (r *room) open(name string, flags uint64) (int, error) {
 // openMount opens the root of the mount with this ID at a path of the
 // process's. Whatever else is there is not touched.
 func (r *room) openMount(name string, id uint64) (int, error) {
-	fd, err := r.open(name, unix.O_DIRECTORY)
+	fd, err := r.walk(name, unix.O_DIRECTORY)
 	if err != nil {
 		return -1, failed("open", name, err)
 	}
@@ -134,12 +146,16 @@ func (r *room) mountID(fd int) (uint64, error) {
 // setPropagation changes that of the open mount, as mount(2) on the thread's
 // working directory: that needs no path that could lead elsewhere.
 func (r *room) setPropagation(mount int, flags uintptr) error {
-	if err := unix.Fchdir(mount); err != nil {
+	return r.in(mount, func() error { return r.sys.propagate(flags) })
+}
+
+// in does something in a directory, and leaves it, so as not to keep its mount
+// in use.
+func (r *room) in(dir int, do func() error) error {
+	if err := unix.Fchdir(dir); err != nil {
 		return err
 	}
-	err := r.sys.propagate(flags)
-	if back := unix.Fchdir(r.root); err == nil {
-		err = back
-	}
+	err := do()
+	_ = unix.Fchdir(r.root) // what was done counts
 	return err
 }

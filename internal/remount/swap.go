@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// outcome is what has become of one job.
+// outcome is what has become of one job. Without a state it is an error that
+// came before all jobs.
 type outcome struct {
 	state State
 	err   error
@@ -16,13 +17,16 @@ type outcome struct {
 }
 
 // swap puts a fresh mount in an old one's place. Its descriptors are -1 where
-// nothing is open.
+// nothing is open. What takes a walk along a path of the target's is opened
+// before anything changes; later only the mount point's own name is looked up.
 type swap struct {
 	*room
 	job *job
 	// dir is the directory that the mount point is in, name its name there.
 	dir  int
 	name string
+	// parent is the mount that is to be made a slave.
+	parent int
 	// old is open only while it does not have to be free of users.
 	old     int
 	fresh   int
@@ -47,26 +51,13 @@ type lid struct {
 // mend replaces or covers the job's mount. Whatever fails, the view is then as
 // it was, or the state says that it is not.
 func (r *room) mend(j *job) outcome {
-	s := &swap{room: r, job: j, dir: -1, old: -1, fresh: -1, keep: -1, cover: j.plan.Action == Cover}
-	s.name = path.Base(path.Clean(j.old.MountPoint))
+	point := path.Clean(j.old.MountPoint)
+	s := &swap{room: r, job: j, dir: -1, parent: -1, old: -1, fresh: -1, keep: -1, cover: j.plan.Action == Cover, name: path.Base(point)}
 	defer s.close()
-	err := s.ready()
-	if err == nil {
-		err = s.shield()
-	}
-	if err == nil && !s.cover {
-		if err = s.takeAway(); errors.Is(err, unix.EINVAL) {
-			err = s.insteadCover()
+	for _, step := range []func() error{s.open, s.prepare, s.change, s.shield, s.clearPoint, s.place, s.layBack} {
+		if err := step(); err != nil {
+			return s.undo(err)
 		}
-	}
-	if err == nil {
-		err = s.place()
-	}
-	if err == nil {
-		err = s.layBack()
-	}
-	if err != nil {
-		return s.undo(err)
 	}
 	r.replaced[j.old.ID] = s.freshID
 	return outcome{state: Mended, notes: s.notes}
@@ -74,7 +65,7 @@ func (r *room) mend(j *job) outcome {
 
 func (s *swap) close() {
 	s.closeOld()
-	for _, fd := range []int{s.dir, s.fresh, s.keep} {
+	for _, fd := range []int{s.dir, s.parent, s.fresh, s.keep} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
@@ -93,19 +84,37 @@ func (s *swap) closeOld() {
 
 func (s *swap) openOld() (err error) {
 	s.closeOld()
-	s.old, err = s.openMount(s.job.old.MountPoint, uint64(s.job.old.ID))
-	return err
+	// Only a directory: a single file of a cgroup may be mounted, too.
+	if s.old, err = s.below(s.dir, s.name+"/", 0); err != nil {
+		return failed("open", s.job.old.MountPoint, err)
+	}
+	return s.isMount(s.old, s.job.old.MountPoint, uint64(s.job.old.ID))
 }
 
-// ready makes all that is needed before anything changes.
-func (s *swap) ready() (err error) {
-	point := s.job.old.MountPoint
-	if s.dir, err = s.open(path.Dir(path.Clean(point)), unix.O_DIRECTORY); err != nil {
-		return failed("open", path.Dir(path.Clean(point)), err)
+// open opens what the swap works on.
+func (s *swap) open() (err error) {
+	old := &s.job.old
+	dir := path.Dir(path.Clean(old.MountPoint))
+	if s.dir, err = s.walk(dir, unix.O_DIRECTORY); err != nil {
+		return failed("open", dir, err)
 	}
-	if err = s.openOld(); err != nil {
-		return err
+	// Where the old mount does not lie right upon its parent's root, this
+	// directory is the parent's.
+	if old.Parent.Known && path.Clean(old.Parent.MountPoint) != path.Clean(old.MountPoint) {
+		if err := s.isMount(s.dir, dir, uint64(old.ParentID)); err != nil {
+			return err
+		}
 	}
+	if !s.cover && old.Parent.Shared {
+		if s.parent, err = s.openMount(old.Parent.MountPoint, uint64(old.ParentID)); err != nil {
+			return err
+		}
+	}
+	return s.openOld()
+}
+
+// prepare makes all that is needed before anything changes.
+func (s *swap) prepare() (err error) {
 	if s.fresh, err = s.room.fresh(s.job); err != nil {
 		return err
 	}
@@ -116,7 +125,7 @@ func (s *swap) ready() (err error) {
 		return err
 	}
 	if s.keep, err = s.copy(s.old); err != nil {
-		return failed("keep a copy of the mount at", point, err)
+		return failed("keep a copy of the mount at", s.job.old.MountPoint, err)
 	}
 	return nil
 }
@@ -204,32 +213,33 @@ func (s *swap) kind(fd int, st *unix.Statx_t) error {
 // away upon a shared mount is so in all its peers. A slave passes nothing on.
 func (s *swap) shield() error {
 	old := &s.job.old
+	mount, point := s.parent, old.Parent.MountPoint
 	if s.cover {
+		mount, point = s.old, old.MountPoint
 		if !strings.Contains(old.Propagation, "shared:") {
 			return nil
 		}
-		if err := s.setPropagation(s.old, unix.MS_SLAVE); err != nil {
-			return failed("make a slave of the mount at", old.MountPoint, err)
-		}
+	}
+	if mount < 0 {
 		return nil
 	}
-	if !old.Parent.Shared {
-		return nil
+	if err := s.setPropagation(mount, unix.MS_SLAVE); err != nil {
+		return failed("make a slave of the mount at", point, err)
 	}
-	parent, err := s.openMount(old.Parent.MountPoint, uint64(old.ParentID))
-	if err != nil {
-		return err
-	}
-	defer unix.Close(parent)
-	if err := s.setPropagation(parent, unix.MS_SLAVE); err != nil {
-		return failed("make a slave of the mount at", old.Parent.MountPoint, err)
-	}
-	s.notes = append(s.notes, "the mount at "+printable(old.Parent.MountPoint)+" was shared and is a slave now: what is mounted there later stays in this mount namespace")
+	s.notes = append(s.notes, "the mount at "+printable(point)+" was shared and is a slave now: what is mounted on it later stays in this mount namespace")
 	return nil
 }
 
-// insteadCover is the way where the old mount turns out to be locked.
-func (s *swap) insteadCover() error {
+// clearPoint takes the old mount away where that is the way. One that turns out
+// to be locked is covered after all.
+func (s *swap) clearPoint() error {
+	if s.cover {
+		return nil
+	}
+	err := s.takeAway()
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
 	s.cover = true
 	s.notes = append(s.notes, "the old mount is locked and cannot be taken away: it is covered instead")
 	if err := s.openOld(); err != nil {

@@ -1,0 +1,101 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"nsinspect/internal/remount"
+	"nsinspect/render"
+)
+
+func (r *runner) remount() *cli.Command {
+	return &cli.Command{
+		Name:      "remount",
+		Usage:     "mend the stale cgroup mounts that PID sees; without --apply, say how",
+		UsageText: "nsinspect remount [FLAGS] PID",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "apply", Usage: "do it; without, nothing is changed"},
+			&cli.StringFlag{Name: "include", Usage: "also replace what may be meant as it is: `foreign`, mounts of a neighbour's tree, of a part of its own, and stale ones beside a good one"},
+		},
+		Action: r.do(runRemount),
+	}
+}
+
+func runRemount(ctx context.Context, in *invocation) (int, error) {
+	pids, err := in.pids(1, 1)
+	if err != nil {
+		return 0, err
+	}
+	include := in.flags.String("include")
+	if in.flags.IsSet("include") && include != "foreign" {
+		return 0, usageError("--include %q: it is foreign", include)
+	}
+	ctx, stop := unended(ctx)
+	defer stop()
+	done := in.progress(ctx)
+	plan, err := remount.NewPlan(ctx, in.fs, pids[0], remount.Options{Foreign: include != ""})
+	done()
+	if err != nil {
+		return 0, hinted(err)
+	}
+	status := plan.Status()
+	if in.flags.Bool("apply") {
+		result, err := plan.Apply(ctx)
+		if err != nil {
+			return 0, hinted(err)
+		}
+		plan, status = result.Plan, result.Status()
+	}
+	if err := in.showRemount(plan, in.flags.Bool("apply")); err != nil {
+		return 0, err
+	}
+	if status == remount.StatusToDo && in.format != "json" {
+		in.hint("'nsinspect remount " + applying(plan.Process.TID, include) + "' does it")
+	}
+	return in.finish(status, plan.Skipped), nil
+}
+
+// unended gives a context that the signals end which would else end the process
+// itself, maybe between taking a mount away and putting another in its place.
+func unended(ctx context.Context) (context.Context, context.CancelFunc) {
+	signals := []os.Signal{syscall.SIGTERM}
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	return signal.NotifyContext(ctx, signals...)
+}
+
+func applying(pid int, include string) string {
+	if include != "" {
+		include = " --include " + include
+	}
+	return fmt.Sprintf("%d%s --apply", pid, include)
+}
+
+// showRemount presents a plan, or what has become of it.
+func (in *invocation) showRemount(p *remount.Plan, applied bool) error {
+	view := render.Remount{
+		Reader: in.fs.Reader, Process: p.Process, Applied: applied, Refusal: p.Refusal, Hint: p.Hint, Notes: p.Notes, Skipped: p.Skipped,
+	}
+	for _, s := range p.Sharers {
+		view.Sharers = append(view.Sharers, render.RemountSharer(s))
+	}
+	for _, m := range p.Mounts {
+		view.Mounts = append(view.Mounts, render.RemountMount{
+			Hierarchy: m.Hierarchy, MountID: m.MountID, MountPoint: m.MountPoint, NamespaceRoot: m.NamespaceRoot, Verdict: m.Verdict,
+			Action: string(m.Action), Reason: m.Reason, Steps: m.Steps, State: string(m.State), After: (*render.RemountAfter)(m.After),
+			Error: m.Error, Hint: m.Hint, Notes: m.Notes,
+		})
+	}
+	if in.format == "json" {
+		return render.RemountJSON(in.out, &view)
+	}
+	return render.RemountText(in.out, &view, in.style)
+}
