@@ -125,12 +125,13 @@ func (t *fsTree) eachPIDs(give func([]int) bool) error {
 		return nil
 	}
 	buf := make([]byte, 2048)
+	var names []string
 	for {
 		n, err := retry(func() (int, error) { return unix.ReadDirent(fd, buf) })
 		if err != nil || n == 0 {
 			return err
 		}
-		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
 		pids := make([]int, 0, len(names))
 		for _, name := range names {
 			if pid, err := strconv.Atoi(name); err == nil {

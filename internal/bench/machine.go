@@ -51,5 +51,5 @@ func version(argv []string) string {
 		return argv[0] + " of an unknown version"
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
-	return line
+	return strings.Replace(line, " -- version ", " ", 1) // as strace has it
 }

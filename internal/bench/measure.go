@@ -113,16 +113,22 @@ func someMember() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	entries, err := os.ReadDir("/proc")
+	proc, err := os.Open("/proc")
 	if err != nil {
 		return "", err
 	}
-	for _, e := range entries {
-		if ns, err := os.Readlink("/proc/" + e.Name() + "/ns/cgroup"); err == nil && ns != own {
-			return e.Name(), nil
+	defer proc.Close()
+	for {
+		names, err := proc.Readdirnames(256)
+		if err != nil {
+			return "", fmt.Errorf("a process in another cgroup namespace: %w", err)
+		}
+		for _, name := range names {
+			if ns, err := os.Readlink("/proc/" + name + "/ns/cgroup"); err == nil && ns != own {
+				return name, nil
+			}
 		}
 	}
-	return "", errors.New("no process in another cgroup namespace")
 }
 
 func (c *contender) run(counts bool) error {
