@@ -30,8 +30,14 @@ type quiet struct {
 	churn *lt.Churn
 }
 
-// watched counts what was seen under churn.
-type watched struct{ runs, processes, findings, moved int }
+// watched counts what was seen under churn, and what of it was wrong.
+type watched struct{ runs, processes, findings, moved, wrong int }
+
+func (w *watched) fault(t *testing.T, format string, args ...any) {
+	t.Helper()
+	w.wrong++
+	t.Errorf(format, args...)
+}
 
 func newQuiet(t *testing.T, label string) *quiet {
 	t.Helper()
@@ -108,16 +114,16 @@ func TestLiveChurn(t *testing.T) {
 			needs(t, label)
 			q := newQuiet(t, label)
 			var w watched
-			for i := range runs(t, 15) {
+			for i := range runs(t, 6) {
 				q.list(t, &w, i%2 == 0)
-				q.doctor(t, &w, i%5 == 4)
+				q.doctor(t, &w, i%3 == 2)
 				q.compare(t, &w)
 				if t.Failed() {
 					break
 				}
 			}
-			t.Logf("%d runs saw %d processes, and %d times one that moved too fast to be read, while the host started %d processes and threads in a second; %d findings, 0 wrong unless told above",
-				w.runs, w.processes, w.moved, q.churn.Rate(), w.findings)
+			t.Logf("%d runs saw %d processes, and %d times one that moved too fast to be read, while the host started %d processes and threads in a second; %d findings; wrong: %d",
+				w.runs, w.processes, w.moved, q.churn.Rate(), w.findings, w.wrong)
 		})
 	}
 }
@@ -136,7 +142,7 @@ func (q *quiet) list(t *testing.T, w *watched, threads bool) {
 	for _, ns := range l.Namespaces {
 		w.processes += ns.NProcs
 		if ns.NProcs == 0 || ns.NProcs != len(ns.PIDs) || ns.Initial && ns.NProcs < 10 {
-			t.Errorf("namespace %d has %d processes %v", ns.NS, ns.NProcs, ns.PIDs)
+			w.fault(t, "namespace %d has %d processes %v", ns.NS, ns.NProcs, ns.PIDs)
 		}
 		s := q.well[ns.NS]
 		if s == nil {
@@ -144,16 +150,16 @@ func (q *quiet) list(t *testing.T, w *watched, threads bool) {
 		}
 		seen++
 		if !slices.Equal(ns.PIDs, []int{s.PID}) {
-			t.Errorf("namespace %d has %v, want %d", ns.NS, ns.PIDs, s.PID)
+			w.fault(t, "namespace %d has %v, want %d", ns.NS, ns.PIDs, s.PID)
 		}
 		for _, r := range ns.Roots {
 			if r.Hierarchy == q.label && (r.RootDirectory == nil || *r.RootDirectory != q.boxes[ns.NS].Path) {
-				t.Errorf("namespace %d: %s, want %s", ns.NS, dump(r), q.boxes[ns.NS].Path)
+				w.fault(t, "namespace %d: %s, want %s", ns.NS, dump(r), q.boxes[ns.NS].Path)
 			}
 		}
 	}
 	if seen != len(q.well) {
-		t.Errorf("%d of %d namespaces are listed", seen, len(q.well))
+		w.fault(t, "%d of %d namespaces are listed", seen, len(q.well))
 	}
 }
 
@@ -173,23 +179,23 @@ func (q *quiet) doctor(t *testing.T, w *watched, threads bool) {
 		w.findings++
 		for _, s := range q.well {
 			if f.Severity != "info" && slices.Contains(f.PIDs, s.PID) {
-				t.Errorf("who is well is told to have %s", dump(f))
+				w.fault(t, "who is well is told to have %s", dump(f))
 			}
 		}
 		for _, pid := range q.churn.Movers {
 			if f.Severity == "error" && slices.Contains(f.PIDs, pid) {
-				t.Errorf("who only moves is told to have %s", dump(f))
+				w.fault(t, "who only moves is told to have %s", dump(f))
 			}
 		}
 		if slices.Contains(f.PIDs, q.ill.PID) && f.Severity != "info" {
 			if f.Check != "stale-mount-root" || f.Hierarchy != q.label || !isTrue(f.Confirmed) || !slices.Equal(f.PIDs, []int{q.ill.PID}) {
-				t.Errorf("who has a stale mount is told to have %s", dump(f))
+				w.fault(t, "who has a stale mount is told to have %s", dump(f))
 			}
 			found = true
 		}
 	}
 	if !found || r.Coverage.Processes < 10 {
-		t.Errorf("the stale mount of %d is not told: %s", q.ill.PID, dump(r))
+		w.fault(t, "the stale mount of %d is not told: %s", q.ill.PID, dump(r))
 	}
 }
 
@@ -217,22 +223,22 @@ func (q *quiet) compare(t *testing.T, w *watched) {
 		base := path.Base(h.HostPath)
 		inside := h.NamespacePath == "/" || h.NamespacePath == "/../"+base
 		if !slices.Contains([]string{"one", "two"}, base) || !inside && c.Namespace.NS != initialNS || c.Process.CgroupNS != c.Namespace.NS {
-			t.Errorf("the restless one: %s", dump(c))
+			w.fault(t, "the restless one: %s", dump(c))
 		}
 	}
 	for ns, s := range q.well {
 		mover := q.churn.Movers[0]
 		if c := both(s.PID, mover); c != nil {
 			if h := c.at(t, q.label); c.Namespace.NS != ns || h.HostPath != q.boxes[ns].Path || h.NamespacePath != "/" || h.Verdict != "ok" {
-				t.Errorf("%s", dump(c))
+				w.fault(t, "%s", dump(c))
 			}
-			q.peer(t, c)
+			q.peer(t, w, c)
 		}
 	}
 }
 
 // peer holds that a moving peer is told at one place, in both views.
-func (q *quiet) peer(t *testing.T, c *comparison) {
+func (q *quiet) peer(t *testing.T, w *watched, c *comparison) {
 	t.Helper()
 	for _, p := range c.Peers[0].Paths {
 		if p.Hierarchy != q.label {
@@ -240,7 +246,7 @@ func (q *quiet) peer(t *testing.T, c *comparison) {
 		}
 		base := path.Base(p.HostPath)
 		if p.HostPath != q.churn.Places[0].Path && p.HostPath != q.churn.Places[1].Path || !strings.HasSuffix(p.NamespacePath, "/"+base) {
-			t.Errorf("a moving peer is at %s and %s", p.HostPath, p.NamespacePath)
+			w.fault(t, "a moving peer is at %s and %s", p.HostPath, p.NamespacePath)
 		}
 	}
 }
@@ -253,23 +259,30 @@ func TestLiveReusedIDs(t *testing.T) {
 	needs(t, "freezer")
 	lt.Need(t, lt.Programs("setpriv", "setsid"))
 	k := newKinds(t)
-	seen, records := map[string]int{}, 0
-	for range runs(t, 40) {
+	seen, records, mixed := map[string]int{}, 0, 0
+	hold := func(ns uint64, command string, uid int, path string) {
+		kind, ok := k.hold(ns, command, uid, path)
+		records++
+		seen[kind]++
+		if !ok {
+			mixed++
+			t.Errorf("namespace %d is that of %s, but has %s of user %d at %s", ns, kind, command, uid, path)
+		}
+	}
+	for range runs(t, 15) {
 		for _, ns := range k.list(t) {
-			records++
-			seen[k.hold(t, ns.NS, ns.Command, ns.UID, "")]++
+			hold(ns.NS, ns.Command, ns.UID, "")
 		}
 		for pid := k.from; pid < k.from+4; pid++ {
 			if c := k.compare(t, pid); c != nil {
-				records++
-				seen[k.hold(t, c.Process.CgroupNS, c.Process.Command, c.Process.UID, c.path())]++
+				hold(c.Process.CgroupNS, c.Process.Command, c.Process.UID, c.path())
 			}
 		}
 	}
 	if seen["aaaa"] == 0 || seen["bbbb"] == 0 {
 		t.Errorf("of both kinds there were %v", seen)
 	}
-	t.Logf("%d records of %v: 0 mixed unless told above", records, seen)
+	t.Logf("%d records of %v; with facts of two: %d", records, seen, mixed)
 }
 
 // kinds are two kinds of processes in a PID namespace of their own, which differ
@@ -360,16 +373,11 @@ func (k *kinds) compare(t *testing.T, pid int) *kindComparison {
 	return c
 }
 
-// hold holds that all facts are those of one kind, and returns that.
-func (k *kinds) hold(t *testing.T, ns uint64, command string, uid int, path string) string {
-	t.Helper()
+// hold tells whether all facts are those of one kind, and of which.
+func (k *kinds) hold(ns uint64, command string, uid int, path string) (kind string, ok bool) {
 	kind, ours := k.ns[ns]
 	if !ours {
-		kind = "others"
+		return "others", command != "aaaa" && command != "bbbb"
 	}
-	if ours && (command != kind || (uid == 0) != (kind == "aaaa") || path != "" && path != k.boxes[kind].Path) ||
-		!ours && (command == "aaaa" || command == "bbbb") {
-		t.Errorf("namespace %d is that of %s, but has %s of user %d at %s", ns, kind, command, uid, path)
-	}
-	return kind
+	return kind, command == kind && (uid == 0) == (kind == "aaaa") && (path == "" || path == k.boxes[kind].Path)
 }
