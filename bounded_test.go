@@ -187,9 +187,14 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// manyThreads is a program with 30,000 threads, until its standard input ends.
+// manyThreads is a program with as many threads as it is told, until its
+// standard input ends.
 func manyThreads() {
-	const threads = 30_000
+	threads, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	debug.SetMaxThreads(2 * threads)
 	var started sync.WaitGroup
 	started.Add(threads)

@@ -54,7 +54,7 @@ func newQuiet(t *testing.T, label string) *quiet {
 	freshOthers(t, q.ill, label)
 	time.Sleep(2100 * time.Millisecond) // doctor waits for what has just been started
 	q.churn = lt.NewChurn(t, host, label)
-	startProgram(t, "unshare-threads", nil)
+	startProgram(t, nil, "unshare-threads")
 	return q
 }
 
@@ -83,9 +83,9 @@ func unshareThreads() {
 
 // startProgram starts the test binary as one of its other programs, which ends with
 // the test.
-func startProgram(t *testing.T, name string, stdout io.Writer) *exec.Cmd {
+func startProgram(t *testing.T, stdout io.Writer, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = stdout, &stderr
