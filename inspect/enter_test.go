@@ -151,3 +151,47 @@ type (
 func (c changingFile) read([]byte) ([]byte, error)        { return shift(&c.outside), nil }
 func (c insider) again(held, []byte) ([]byte, error)      { return shift(&c.inside), nil }
 func (c insider) open(dir, string) (io.ReadCloser, error) { return nil, errRecorded }
+
+// TestMayExit: what a cgroup file proves of its process.
+func TestMayExit(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                                    false,
+		"0::/\n":                              false, // v2 has the truth to the end
+		"0::/a\n":                             false,
+		"3:cpu:/\n0::/a\n":                    true,
+		"3:cpu:/\n1:name=systemd:/\n0::/\n":   true,
+		"3:cpu:/a\n0::/\n":                    false,
+		"3:cpu:/\n1:name=systemd:/x\n0::/\n":  false,
+		"3:cpu:/..\n1:name=systemd:/\n0::/\n": false,
+	} {
+		c, err := ParseCgroups([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mayExit(c); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// TestExitedPeer: it is the peer that is told to have ended, not the process
+// that it was compared with.
+func TestExitedPeer(t *testing.T) {
+	s := &Subject{Process: Process{Task: Task{PID: 5}, Command: "subject"}}
+	peer := &Process{Task: Task{PID: 7}, Command: "peer"}
+	for _, c := range []struct {
+		err  error
+		want string
+		is   error
+	}{
+		{unix.ESRCH, "process 7 peer: it ended while it was read", ErrExited},
+		{errNoNamespace, "process 7 peer: it ended while it was read", ErrExited},
+		{errMoving, "process 7 peer: " + errMoving.Error(), errMoving},
+		{unix.EACCES, "process 7 peer: permission denied", unix.EACCES},
+	} {
+		err := new(FS).exited(nil, s, &peerError{peer, c.err})
+		if err.Error() != c.want || !errors.Is(err, c.is) {
+			t.Errorf("%v: %v", c.err, err)
+		}
+	}
+}

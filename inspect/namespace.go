@@ -136,8 +136,10 @@ func (f *FS) readPair(e entrant, t Task, first *Process) (Pair, error) {
 	if ns, err := cgroupNS(d); err != nil || ns != t.CgroupNS {
 		return Pair{}, errors.Join(errChanged, err)
 	}
-	if exiting, err := mayExit(d, host); err != nil || exiting {
-		return Pair{}, errors.Join(errNoNamespace, err)
+	if mayExit(host) {
+		if err := alive(d); err != nil {
+			return Pair{}, err
+		}
 	}
 	if p := (Process{Task: t}); first != nil && f.introduce(d, &p) == nil {
 		*first = p
@@ -146,24 +148,20 @@ func (f *FS) readPair(e entrant, t Task, first *Process) (Pair, error) {
 }
 
 // mayExit tells whether a process may have been exiting when its cgroup file
-// was read. The kernel then shows "/" for every v1 hierarchy, whoever reads
-// (proc_cgroup_show), so that any other path there proves that it was not.
-func mayExit(d dir, c *Cgroups) (bool, error) {
+// was read, twice the same. The kernel then shows "/" for every v1 hierarchy,
+// whoever reads (proc_cgroup_show), so that any other path there proves that it
+// was not.
+func mayExit(c *Cgroups) bool {
 	v1 := false
 	for _, m := range c.Memberships {
 		if m.Hierarchy.Version() == 1 {
 			if m.Path != "/" {
-				return false, nil
+				return false
 			}
 			v1 = true
 		}
 	}
-	if !v1 {
-		return false, nil
-	}
-	var p Process
-	err := readStat(d, &p)
-	return p.Exiting, err
+	return v1
 }
 
 // readFirsts describes the first living member of each namespace, and drops the

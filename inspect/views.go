@@ -148,16 +148,24 @@ func (f *FS) unchanged(d dir, others []dir, s *Subject) (bool, error) {
 		return false, nil
 	}
 	for i, o := range others {
-		if exiting, err := mayExit(o, s.Peers[i].Host); err != nil || exiting {
-			return false, &peerError{&s.Peers[i].Process, errors.Join(errNoNamespace, err)}
+		if err := alive(o); err != nil {
+			return false, &peerError{&s.Peers[i].Process, err}
 		}
 	}
-	var now Process
-	if err := readStat(d, &now); err != nil {
+	if err := alive(d); err != nil {
 		return false, err
 	}
-	if now.Exiting {
-		return false, errNoNamespace
-	}
 	return again == s.Host.Cgroups, nil
+}
+
+// alive is nil for a task that was not exiting before.
+func alive(d dir) error {
+	var now Process
+	if err := readStat(d, &now); err != nil {
+		return err
+	}
+	if now.Exiting {
+		return errNoNamespace
+	}
+	return nil
 }
