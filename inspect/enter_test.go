@@ -177,8 +177,10 @@ func TestMayExit(t *testing.T) {
 // TestExitedPeer: it is the peer that is told to have ended, not the process
 // that it was compared with.
 func TestExitedPeer(t *testing.T) {
-	s := &Subject{Process: Process{Task: Task{PID: 5}, Command: "subject"}}
-	peer := &Process{Task: Task{PID: 7}, Command: "peer"}
+	s := &Subject{
+		Process: Process{Task: Task{PID: 5}, Command: "subject"},
+		Peers:   []Peer{{Process: Process{Task: Task{PID: 6}}}, {Process: Process{Task: Task{PID: 7}, Command: "peer"}}},
+	}
 	for _, c := range []struct {
 		err  error
 		want string
@@ -189,8 +191,9 @@ func TestExitedPeer(t *testing.T) {
 		{errMoving, "process 7 peer: " + errMoving.Error(), errMoving},
 		{unix.EACCES, "process 7 peer: permission denied", unix.EACCES},
 	} {
-		err := new(FS).exited(nil, s, &peerError{peer, c.err})
-		if err.Error() != c.want || !errors.Is(err, c.is) {
+		err := new(FS).exited(nil, s, &PeerError{7, c.err})
+		var of *PeerError
+		if err.Error() != c.want || !errors.Is(err, c.is) || !errors.As(err, &of) || of.PID != 7 {
 			t.Errorf("%v: %v", c.err, err)
 		}
 	}

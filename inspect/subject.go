@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // What keeps a process that was asked for from being looked at.
@@ -140,7 +141,7 @@ func (f *FS) openPeers(s *Subject, peers []int) ([]dir, error) {
 		peer := Peer{Process: Process{Task: Task{PID: pid, TID: pid}}}
 		d, err := f.openSubject(&peer.Process)
 		if err != nil {
-			return open, err
+			return open, &PeerError{pid, err}
 		}
 		open = append(open, d)
 		s.Peers = append(s.Peers, peer)
@@ -150,12 +151,13 @@ func (f *FS) openPeers(s *Subject, peers []int) ([]dir, error) {
 
 // exited gives an error its reason: a process that has ended explains all.
 func (f *FS) exited(d dir, s *Subject, err error) error {
-	var of *peerError
+	var of *PeerError
 	if errors.As(err, &of) {
-		if err = of.err; fleeting(err) && !errors.Is(err, errMoving) {
+		if err = of.Err; fleeting(err) && !errors.Is(err, errMoving) {
 			err = ErrExited
 		}
-		return fmt.Errorf("process %d %s: %w", of.peer.PID, of.peer.Command, err)
+		i := slices.IndexFunc(s.Peers, func(p Peer) bool { return p.Process.PID == of.PID })
+		return &PeerError{of.PID, fmt.Errorf("process %d %s: %w", of.PID, s.Peers[i].Process.Command, err)}
 	}
 	var now Process
 	if stat := readStat(d, &now); gone(err) || stat != nil || now.Exiting {
@@ -164,13 +166,17 @@ func (f *FS) exited(d dir, s *Subject, err error) error {
 	return fmt.Errorf("read process %d: %w", s.Process.PID, err)
 }
 
-// peerError says that a peer could not be read.
-type peerError struct {
-	peer *Process
-	err  error
+// PeerError says of a peer why it could not be read.
+type PeerError struct {
+	PID int
+	Err error
 }
 
-func (e *peerError) Error() string { return e.err.Error() }
+// Error names the process.
+func (e *PeerError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *PeerError) Unwrap() error { return e.Err }
 
 // readSubject reads everything once; settled is false if the process moved
 // meanwhile, so that what was read belongs to different moments.
@@ -244,7 +250,7 @@ func (f *FS) readHere(d dir, others []dir, s *Subject) error {
 	}
 	for i, o := range others {
 		if s.Peers[i].Host, err = f.readCgroups(o, nil); err != nil {
-			return &peerError{&s.Peers[i].Process, err}
+			return &PeerError{s.Peers[i].Process.PID, err}
 		}
 	}
 	return nil

@@ -110,7 +110,7 @@ func (f *FS) readInside(g gate, d dir, others []dir, s *Subject) error {
 	for i, o := range others {
 		p := &s.Peers[i]
 		if host, own, err = f.both(g, o); err != nil {
-			return &peerError{&p.Process, err}
+			return &PeerError{p.Process.PID, err}
 		}
 		p.Host, p.Own = host, own
 	}
@@ -128,7 +128,7 @@ func (f *FS) readInside(g gate, d dir, others []dir, s *Subject) error {
 
 // refused makes of an error that kept the reader out a reason.
 func (s *Subject) refused(err error) error {
-	var of *peerError
+	var of *PeerError
 	if err == nil || fleeting(err) || errors.As(err, &of) {
 		return err
 	}
@@ -149,7 +149,7 @@ func (f *FS) unchanged(d dir, others []dir, s *Subject) (bool, error) {
 	}
 	for i, o := range others {
 		if err := alive(o); err != nil {
-			return false, &peerError{&s.Peers[i].Process, err}
+			return false, &PeerError{s.Peers[i].Process.PID, err}
 		}
 	}
 	if err := alive(d); err != nil {

@@ -8,40 +8,15 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nsinspect/inspect"
+	lt "nsinspect/internal/livetest"
 )
-
-// terminal is a pseudo-terminal (pts(4)): what is written to tty is read from
-// master.
-func terminal(t *testing.T) (master, tty *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
-	}
-	t.Cleanup(func() { master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tty.Close() })
-	return master, tty
-}
 
 // shown is what progress writes to a terminal in a time, and what a person then
 // sees of it.
 func shown(t *testing.T, during time.Duration, interrupt bool) (written, left string) {
 	t.Helper()
-	master, tty := terminal(t)
+	master, tty := lt.Terminal(t)
 	fs, err := inspect.Open("/proc", 1)
 	if err != nil {
 		t.Fatal(err)
@@ -60,14 +35,7 @@ func shown(t *testing.T, during time.Duration, interrupt bool) (written, left st
 	}
 	done()
 	fmt.Fprint(tty, "end")
-	for buf := make([]byte, 4096); !strings.HasSuffix(written, "end"); {
-		n, err := master.Read(buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		written += string(buf[:n])
-	}
-	written = strings.TrimSuffix(written, "end")
+	written = lt.ReadUntil(t, master, "end")
 	lines := strings.Split(written, "\r\x1b[K")
 	return written, lines[len(lines)-1]
 }
