@@ -353,3 +353,29 @@ func TestLiveHiddenProcesses(t *testing.T) {
 		}
 	}
 }
+
+// The process of a threaded cgroup is also in cgroup.procs of the domain above,
+// where the stale mount leads: that is no proof that it is there.
+func TestLiveStaleThreaded(t *testing.T) {
+	needs(t, "unified")
+	host, box := lt.NewHost(t), lt.NewCgroup(t, "unified")
+	box.Write("cgroup.type", "threaded")
+	s := boxed(t, host, box)
+	point := lt.MountOf(t, "unified")
+	if procs := lt.ReadFile(t, point+"/cgroup.procs"); !slices.Contains(strings.Fields(procs), strconv.Itoa(s.PID)) {
+		t.Fatalf("the domain's cgroup.procs does not list %d", s.PID)
+	}
+	if threads := lt.ReadFile(t, point+"/cgroup.threads"); slices.Contains(strings.Fields(threads), strconv.Itoa(s.PID)) {
+		t.Fatalf("the domain's cgroup.threads lists %d", s.PID)
+	}
+	f := doctor(t, s.PID).one(t, "stale-mount-root", "error", "unified", s.PID)
+	if !isTrue(f.Confirmed) || f.Evidence["list"] != "cgroup.threads" {
+		t.Errorf("%s", dump(f))
+	}
+	for _, f := range doctor(t, s.PID).of("stale-mount-root", "") {
+		paste(t, jsonRemedy(f))
+	}
+	if left := staleByKernel(t, s.PID); len(left) > 0 {
+		t.Errorf("after mending %v are stale", left)
+	}
+}

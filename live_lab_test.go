@@ -255,7 +255,7 @@ func TestLiveLabEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := lt.Run(t, "lab", "pids")
-	if r.Status != 0 || !strings.Contains(r.Stdout, "rmdir "+dir+"\n") || strings.Contains(r.Stdout, other.Kept.Cgroup) {
+	if r.Status != 0 || !strings.Contains(r.Stdout, "rmdir "+dir+"; ls -d "+dir+"\n") || strings.Contains(r.Stdout, other.Kept.Cgroup) {
 		t.Errorf("status %d, %s\n%s", r.Status, r.Stderr, r.Stdout)
 	}
 	if status := other.end(t, os.Interrupt); status != 0 {

@@ -60,12 +60,17 @@ func Hindrance(s *inspect.Subject, v *HierarchyView, m *MountView, members []Mem
 }
 
 // command names nsinspect's own way to mend a mount, or nothing where that
-// would refuse. Of what lies upon the mount too little is known to tell.
+// would refuse. Of what lies upon the mount too little is known to tell. In a
+// container the mount may be meant as it is, so only the plan is named.
 func (d *Diagnosis) command(g *group, v *HierarchyView, m *MountView) []string {
 	t := g.task()
 	if d.refusal(t, m.ID).Why != "" || m.Submounts > 0 ||
 		Hindrance(g.subject, v, m, Members(d.host, g.subject, v)) != "" {
 		return nil
 	}
-	return []string{"nsinspect", "remount", fmt.Sprint(t.TID), "--apply"}
+	plan := []string{"nsinspect", "remount", fmt.Sprint(t.TID)}
+	if d.container(g) {
+		return plan
+	}
+	return append(plan, "--apply")
 }

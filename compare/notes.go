@@ -105,7 +105,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 		f.PIDs = append(f.PIDs, pid)
 	}
 	sort.Ints(f.PIDs)
-	f.Message = fmt.Sprintf("%d of %d processes not looked at: %s", len(all), d.processes(), strings.Join(reasons, ", "))
+	f.Message = fmt.Sprintf("%d of %s not looked at: %s", len(all), count(d.processes(), "process", "processes"), strings.Join(reasons, ", "))
 	if d.host.Reader.UID != 0 && len(liftable) > 0 {
 		f.Message += fmt.Sprintf("; root would see %s%d more", least, len(liftable))
 		f.Remedy.Notes = []string{"run it as root"}

@@ -66,6 +66,7 @@ func (r *proofRound) learn(d *Diagnosis, a *inspect.Answers) {
 			continue
 		}
 		f.Confirmed = truth(!answer.Listed)
+		f.Evidence["list"] = answer.List
 	}
 	for i, f := range r.unnamed {
 		if p := a.Processes[i]; p != nil {

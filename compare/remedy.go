@@ -39,7 +39,7 @@ func MountOptions(h *inspect.Hierarchy, old *inspect.Mount) []string {
 // safe is nil if that could not be found out.
 func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	if d.container(g) {
-		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount and makes it so again at the next start, so configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup)"}
+		return truth(false), []string{"its root file system is not the reader's: a container runtime or a volume made this mount, as it is meant for an agent that looks at the whole host; for any other workload configure it there (a private cgroup namespace, no bind mount of the host's /sys/fs/cgroup), since it is made so again at the next start"}
 	}
 	if d.host.Own == nil || d.host.Own.RootDev == "" {
 		return nil, []string{"whether its root file system is the reader's could not be found out: run it on the host, outside of any chroot and with its own /proc"}

@@ -187,6 +187,9 @@ func TestNoSteps(t *testing.T) {
 			if c.command {
 				command = []string{"nsinspect", "remount", "70", "--apply"}
 			}
+			if c.command && c.safe == "no" { // a container's: only the plan
+				command = command[:3]
+			}
 			if !slices.Equal(f.Remedy.Command, command) {
 				t.Errorf("command %q, want %q", f.Remedy.Command, command)
 			}

@@ -116,6 +116,7 @@ type probeEntry struct {
 	Path       octets `json:"path"`
 	Tried      bool   `json:"tried"`
 	Listed     bool   `json:"listed"`
+	List       string `json:"list"`
 	Reason     octets `json:"reason"`
 	Inode      uint64 `json:"inode"`
 }
@@ -161,7 +162,7 @@ func (c *capture) take(f *answersFile) error {
 	}
 	for _, p := range f.Probes {
 		k := probeKey{taskID{p.PID, p.TID}, p.MountID, string(p.MountPoint), string(p.Path)}
-		c.probes[k] = ProbeAnswer{Tried: p.Tried, Listed: p.Listed, Reason: string(p.Reason), Inode: p.Inode}
+		c.probes[k] = ProbeAnswer{Tried: p.Tried, Listed: p.Listed, List: p.List, Reason: string(p.Reason), Inode: p.Inode}
 	}
 	for _, d := range f.Dirs {
 		a := DirectoryAnswer{Err: string(d.Error)}
@@ -199,7 +200,7 @@ func (c *capture) give(errs map[string]string) *answersFile {
 	for k, a := range c.probes {
 		f.Probes = append(f.Probes, probeEntry{
 			PID: k.task.pid, TID: k.task.tid, MountID: k.mount, MountPoint: octets(k.point), Path: octets(k.path),
-			Tried: a.Tried, Listed: a.Listed, Reason: octets(a.Reason), Inode: a.Inode,
+			Tried: a.Tried, Listed: a.Listed, List: a.List, Reason: octets(a.Reason), Inode: a.Inode,
 		})
 	}
 	slices.SortFunc(f.Probes, func(a, b probeEntry) int {

@@ -33,6 +33,9 @@ type ProbeAnswer struct {
 	// Tried is false, and Reason says why, if it could not be found out.
 	Tried  bool
 	Listed bool
+	// List is the file that was looked into: tasks, cgroup.threads or
+	// cgroup.procs.
+	List   string
 	Reason string
 	// Inode is that of the directory that the mount shows; 0: not known.
 	Inode uint64
@@ -72,11 +75,11 @@ func (s liveSystem) lookFor(p Probe) ProbeAnswer {
 		return ProbeAnswer{Reason: "open " + p.Mount.MountPoint + ": " + reason(err)}
 	}
 	defer unix.Close(mount)
-	listed, err := listedBelow(mount, p)
+	listed, list, err := listedBelow(mount, p)
 	if err != nil {
 		return ProbeAnswer{Reason: reason(err), Inode: inode}
 	}
-	return ProbeAnswer{Tried: true, Listed: listed, Inode: inode}
+	return ProbeAnswer{Tried: true, Listed: listed, List: list, Inode: inode}
 }
 
 var errOtherMount = errors.New("another mount is there")
@@ -119,23 +122,25 @@ func isCgroupfs(fd int) bool {
 	return st.Type == unix.CGROUP_SUPER_MAGIC || st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-// listedBelow looks the task up in the list of its cgroup: "tasks" of v1 and
-// "cgroup.threads" of v2 hold thread IDs, "cgroup.procs" of v2 process IDs,
-// but in a threaded cgroup it cannot be read. A cgroup that is not there, or
-// has been removed (ENODEV), lists nothing.
-func listedBelow(mount int, p Probe) (bool, error) {
-	list, id := "tasks", p.Task.TID
+// listedBelow looks the task up in the list of its cgroup, by the number of its
+// thread: "tasks" of v1, "cgroup.threads" of v2. "cgroup.procs" of v2 is no
+// proof, since that of a domain has the processes of its threaded descendants
+// too; it is for kernels that have no other (before 4.14). A cgroup that is not
+// there, or has been removed (ENODEV), lists nothing.
+func listedBelow(mount int, p Probe) (listed bool, list string, err error) {
+	list = "tasks"
 	if p.Mount.FSType == "cgroup2" {
-		list, id = "cgroup.procs", p.Task.PID
+		list = "cgroup.threads"
 	}
-	listed, err := listedIn(mount, path.Join(p.Path, list), id)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		listed, err = listedIn(mount, path.Join(p.Path, "cgroup.threads"), p.Task.TID)
+	listed, err = listedIn(mount, path.Join(p.Path, list), p.Task.TID)
+	if errors.Is(err, unix.ENOENT) && list != "tasks" {
+		list = "cgroup.procs"
+		listed, err = listedIn(mount, path.Join(p.Path, list), p.Task.PID)
 	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOTDIR) {
-		return false, nil
+		return false, list, nil
 	}
-	return listed, err
+	return listed, list, err
 }
 
 func listedIn(mount int, name string, id int) (bool, error) {

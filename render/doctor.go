@@ -3,7 +3,9 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fatih/color"
 
@@ -93,18 +95,31 @@ func finding(b *strings.Builder, f *compare.Finding, o Options) {
 	lead := severityColour(fmt.Sprintf("%-7s", f.Severity), f.Severity, o) + "  " + f.Check + "  "
 	place := location(f)
 	if place == "" {
-		fmt.Fprintf(b, "%s%s\n", lead, Text(f.Message))
+		prose(b, lead+Text(f.Message), o)
 	} else {
 		fmt.Fprintf(b, "%s%s\n", lead, place)
 		if ns := namespaces(f); ns != "" {
 			fmt.Fprintf(b, "%s%s\n", indent, ns)
 		}
-		fmt.Fprintf(b, "%s%s\n", indent, Text(f.Message))
+		prose(b, indent+Text(f.Message), o)
 	}
 	if c := confirmation(f); c != "" {
-		fmt.Fprintf(b, "%s%s\n", indent, c)
+		prose(b, indent+c, o)
 	}
-	remedy(b, f)
+	remedy(b, f, o)
+}
+
+// prose writes a line that is read and not pasted: a terminal gets it broken
+// between words.
+func prose(b *strings.Builder, line string, o Options) {
+	if o.Width <= 2*len(indent) || utf8.RuneCountInString(line) <= o.Width {
+		fmt.Fprintln(b, line)
+		return
+	}
+	begin := min(len(indent), len(line))
+	var rest strings.Builder
+	wrap(&rest, line[begin:], indent, o.Width)
+	b.WriteString(line[:begin] + strings.TrimPrefix(rest.String(), indent))
 }
 
 // location says where and of whom: "/sys/fs/cgroup/freezer as 24437 bash and 2
@@ -124,11 +139,11 @@ func location(f *compare.Finding) string {
 		who += fmt.Sprintf(" and %d more", more)
 	}
 	switch {
-	case f.Mount != nil && f.Confirmed == nil && f.Check == "dead-root", f.Mount == nil && f.Hierarchy != nil:
+	case !aboutMount(f) && f.Hierarchy != nil:
 		return f.Hierarchy.Label + " of " + who
-	case f.Mount != nil && len(f.PIDs) == 1:
+	case aboutMount(f) && len(f.PIDs) == 1:
 		return Text(f.Mount.MountPoint) + " as " + who + " sees it"
-	case f.Mount != nil:
+	case aboutMount(f):
 		return Text(f.Mount.MountPoint) + " as " + who + " see it"
 	}
 	return who
@@ -150,29 +165,29 @@ func namespaces(f *compare.Finding) string {
 
 func confirmation(f *compare.Finding) string {
 	if f.Confirmed != nil && *f.Confirmed && f.Mount != nil {
-		list, id := "tasks", f.Thread()
-		if f.Mount.FSType == "cgroup2" {
-			list, id = "cgroup.procs", f.PID
-		}
-		return fmt.Sprintf("confirmed: %s there does not list %d", list, id)
+		return fmt.Sprintf("confirmed: %s there does not list %d", Text(fmt.Sprint(f.Evidence["list"])), f.Thread())
 	}
-	if why, ok := f.Evidence["not_confirmed"].(string); ok && f.Severity != compare.Info {
+	if why, ok := f.Evidence["not_confirmed"].(string); ok && f.Severity != compare.Info && aboutMount(f) {
 		return "not confirmed by a second way: " + Text(why)
 	}
 	return ""
 }
 
-func remedy(b *strings.Builder, f *compare.Finding) {
+// aboutMount tells whether a finding is that a mount shows the wrong tree. The
+// others rest on what the kernel itself says of a process.
+func aboutMount(f *compare.Finding) bool { return f.Mount != nil && f.Check != "dead-root" }
+
+func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 	r := &f.Remedy
 	switch {
 	case len(r.Steps) == 0:
 		for _, note := range r.Notes {
-			fmt.Fprintf(b, "%snote: %s\n", indent, Text(note))
+			prose(b, indent+"note: "+Text(note), o)
 		}
 		if len(r.Command) == 0 {
 			return
 		}
-		fmt.Fprintf(b, "%smend it: %s\n", indent, shell(r.Command))
+		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), shell(r.Command))
 	case len(r.Command) == 0:
 		fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
 	default:
@@ -186,6 +201,14 @@ func remedy(b *strings.Builder, f *compare.Finding) {
 		fmt.Fprintf(b, "%s  %s%s\n", indent, shell(step), end)
 	}
 	fmt.Fprintf(b, "%sthen see: %s\n", indent, shell(f.Verify))
+}
+
+// willDo introduces a command of nsinspect's: without --apply it shows a plan.
+func willDo(command []string) string {
+	if slices.Contains(command, "--apply") {
+		return "mend it:"
+	}
+	return "what mending it would take:"
 }
 
 // shell writes a command as one types it. A step that is a line of shell is

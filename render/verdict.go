@@ -47,15 +47,18 @@ func verdict(r *compare.Report) string {
 // nothingWrong is the verdict where there are neither errors nor warnings. It
 // vouches for no more than was looked for, and looked at.
 func nothingWrong(r *compare.Report) string {
+	unseen := fmt.Sprintf("%d of %s unseen", r.Coverage.Skipped, many(r.Coverage.Processes, "process", "processes"))
 	line := "nothing wrong found"
 	if len(r.Checks) < len(compare.Checks) {
 		line += " by " + ran(r)
 	}
 	switch {
+	case r.Coverage.Skipped > 0 && r.Coverage.Skipped == r.Coverage.Processes:
+		return "unknown: " + unseen
 	case r.Hidden:
 		line += ", but other users' processes are hidden"
 	case r.Coverage.Skipped > 0:
-		line += fmt.Sprintf(", but %d of %s unseen", r.Coverage.Skipped, many(r.Coverage.Processes, "process", "processes"))
+		line += ", but " + unseen
 	}
 	return line
 }

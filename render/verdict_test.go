@@ -36,6 +36,7 @@ func TestVerdict(t *testing.T) {
 		{found(63, 0), "nothing wrong found"},
 		{found(63, 0, "visitor", compare.Info, 2), "nothing wrong found"},
 		{found(63, 1, "incomplete", compare.Info, 1), "nothing wrong found, but 1 of 63 processes unseen"},
+		{found(1, 1, "incomplete", compare.Info, 1), "unknown: 1 of 1 process unseen"},
 		{only(2, found(63, 0)), "nothing wrong found by 2 of 24 checks"},
 		{only(2, found(63, 1)), "nothing wrong found by 2 of 24 checks, but 1 of 63 processes unseen"},
 		{found(63, 1, "stale-mount-root", compare.Error, 1), "1 error: 1 cgroup mount shows the wrong tree"},

@@ -51,7 +51,9 @@ func runLab(ctx context.Context, in *invocation) (int, error) {
 func (in *invocation) labRun(ctx context.Context, command []string) (int, error) {
 	config := lab.RunConfig{Command: command, Proc: in.proc()}
 	if only := in.flags.String("only"); only != "" || in.flags.IsSet("only") {
-		config.Only = commaList(only)
+		if config.Only = commaList(only); len(config.Only) == 0 {
+			return 0, usageError("--only %q: which namespaces?", only)
+		}
 	}
 	if shell, ok := in.process.Env("SHELL"); ok && shell != "" && len(command) == 0 {
 		config.Command = []string{shell}

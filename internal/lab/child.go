@@ -47,6 +47,9 @@ func ChildMain(args, env []string) (handled bool, exit int) {
 	if !isPipe(orders) || !isPipe(reports) {
 		return true, 2
 	}
+	// Executed as /proc/self/exe, its name for ps(1) would be exe. Where /proc is
+	// not there it stays so.
+	_ = os.WriteFile("/proc/self/comm", []byte("nsinspect"), 0)
 	switch args[2] {
 	case roleMember, roleEntered:
 		return true, memberMain(args, env, orders, reports)

@@ -182,8 +182,11 @@ func (s *system) find(label string) (*hierarchy, error) {
 }
 
 // means tells whether label names h: its own label in any order of controllers,
-// some of its controllers, or a bare name.
+// some of its controllers, or a bare name; cgroup2 is what mount(8) calls unified.
 func means(label string, h *inspect.Hierarchy) bool {
+	if label == "cgroup2" {
+		label = "unified"
+	}
 	if label == h.Label || h.Version() == 2 || label == "" {
 		return label == h.Label
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +45,7 @@ func parseOnly(only []string) (flags uintptr, err error) {
 			named = true
 			n, ok := namespaceOf(strings.TrimSpace(name))
 			if !ok {
-				return 0, usage("make a namespace of the kind", strconv.Quote(name),
+				return 0, usage("make a namespace of the kind", name,
 					"the kinds are "+strings.Join(Namespaces(), ","), "the lab has no such kind")
 			}
 			flags |= n.flag

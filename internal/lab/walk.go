@@ -226,7 +226,7 @@ func (w *walk) sweep(s *system) error {
 	}
 	return w.step(Step{
 		Title: "remove what labs that were killed have left", Where: OnHost,
-		Command:  "rmdir " + strings.Join(paths, " "),
+		Command:  "rmdir " + strings.Join(paths, " ") + "; ls -d " + strings.Join(paths, " "),
 		Expected: unix.ENOENT.Error() + "; " + unix.EBUSY.Error() + " for one that still holds a process",
 		Answer:   strings.Join(answers, "\n"), OK: true,
 		Note: "only cgroups of a lab that is no more, and none that is in use",
@@ -269,7 +269,7 @@ func (w *walk) clear() error {
 	w.number++
 	told := w.tell(Step{
 		Number: w.number, Title: "end the processes and remove the lab's cgroups", Where: OnHost,
-		Command:  fmt.Sprintf("kill %s; cd %s && rmdir sub sub2 && cd .. && rmdir %s", strings.Join(pids, " "), quote(path), w.cgroup.name),
+		Command:  fmt.Sprintf("kill %s; cd %s && rmdir sub sub2 && cd .. && rmdir %s; ls -d %[2]s", strings.Join(pids, " "), quote(path), w.cgroup.name),
 		Expected: unix.ENOENT.Error(), Answer: answer, OK: answer == unix.ENOENT.Error(),
 		Note: "the mount namespace of the process in sub ended with it",
 	})

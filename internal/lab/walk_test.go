@@ -169,7 +169,7 @@ func testNextLab(t *testing.T, label, prefix, left string) {
 		}
 		return nil
 	})
-	if !ok || err != nil || first.Command != "rmdir "+left || first.Answer != left+": no such file or directory" {
+	if !ok || err != nil || first.Command != "rmdir "+left+"; ls -d "+left || first.Answer != left+": no such file or directory" {
 		t.Errorf("next lab: %v, %v, first step %+v", ok, err, first)
 	}
 }

@@ -82,7 +82,7 @@ func (e *explanation) Unwrap() error { return e.err }
 func (r *room) listsMember(mount int, j *job) error {
 	var last error
 	for _, m := range j.members {
-		listed, err := r.lists(mount, m)
+		listed, err := r.lists(mount, j.hierarchy.Version(), m)
 		if listed {
 			return nil
 		}
@@ -99,14 +99,15 @@ func (r *room) listsMember(mount int, j *job) error {
 	}
 }
 
-// lists reads the list of the member's cgroup. That of a threaded cgroup is in
-// another file; a cgroup that is not there lists nothing.
-func (r *room) lists(mount int, m compare.Member) (bool, error) {
-	dir := path.Join(".", m.Path)
-	listed, err := r.listedIn(mount, path.Join(dir, "cgroup.procs"), m.PID)
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		listed, err = r.listedIn(mount, path.Join(dir, "cgroup.threads"), m.TID)
+// lists reads the list of threads of the member's cgroup: cgroup.procs of v2
+// would list the processes of threaded descendants too. A cgroup that is not
+// there lists nothing.
+func (r *room) lists(mount, version int, m compare.Member) (bool, error) {
+	list := "tasks"
+	if version == 2 {
+		list = "cgroup.threads"
 	}
+	listed, err := r.listedIn(mount, path.Join(".", m.Path, list), m.TID)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return false, nil
 	}

@@ -90,21 +90,22 @@ func (w *work) follow() error {
 	return nil
 }
 
-// next is what has become of the next job, or that there is no answer.
+// next is what has become of the next job, or that there is no answer. Once
+// something has been changed it is waited for, however long that takes: nothing
+// of the target's can keep it, and left alone it would be left half done.
 func (w *work) next() outcome {
 	select {
 	case o := <-w.done:
 		return o
 	case <-time.After(answerTime):
 	}
-	state := Lost
-	if w.phase.CompareAndSwap(looking, abandoned) || w.phase.Load() == abandoned {
-		state = Unchanged
+	if !w.phase.CompareAndSwap(looking, abandoned) && w.phase.Load() != abandoned {
+		return <-w.done
 	}
 	select {
 	case o := <-w.done: // just in time
 		return o
 	default:
-		return outcome{state: state, err: failed("go on", "", errSilent)}
+		return outcome{state: Unchanged, err: failed("go on", "", errSilent)}
 	}
 }

@@ -1,0 +1,48 @@
+package render
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"nsinspect/compare"
+)
+
+// TestDoctorOnTerminal: what is read is broken between words to fit a terminal,
+// what is pasted is not, and into a pipe nothing is.
+func TestDoctorOnTerminal(t *testing.T) {
+	const (
+		message = "its root is /.. in their view: it shows the tree above /wörter, so what they read and write there is not theirs at all"
+		command = "nsenter -t 24437 -C -- mount -N 24437 -t cgroup -o freezer freezer /sys/fs/cgroup/a/long/way/down"
+	)
+	report := found(63, 0, "stale-mount-root", compare.Error, 1, "incomplete", compare.Info, 1)
+	f := &report.Findings[0]
+	f.PID, f.PIDs, f.Message = 24437, []int{24437}, message
+	f.Remedy = compare.Remedy{Steps: [][]string{strings.Fields(command)}, Notes: []string{"nobody else"}}
+	report.Findings[1].Message = message
+	print := func(width int) string {
+		var b strings.Builder
+		if err := DoctorText(&b, report, Options{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	wide := print(0)
+	if strings.Count(wide, message+"\n") != 2 {
+		t.Errorf("into a pipe it is\n%s", wide)
+	}
+	for _, width := range []int{60, 80, 100} {
+		text := print(width)
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(line) - 1; n > width && !strings.Contains(line, "nsenter") && !strings.Contains(line, "mend it") && !strings.Contains(line, "1 cgroup namespace") {
+				t.Errorf("%d columns on %d: %s", n, width, line)
+			}
+		}
+		if !strings.Contains(text, command+"\n") {
+			t.Errorf("on %d columns the command is broken:\n%s", width, text)
+		}
+		if words := strings.Join(strings.Fields(text), " "); strings.Count(words, message) != 2 {
+			t.Errorf("on %d columns words are lost:\n%s", width, text)
+		}
+	}
+}
