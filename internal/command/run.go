@@ -94,11 +94,12 @@ func (s *sink) Write(p []byte) (int, error) {
 }
 
 // abandon sees to it that a Ctrl-C also ends a process that nobody takes the
-// output of: after a moment by what the signal does of itself.
+// output of: after a moment by what the signal does of itself. Whoever does
+// something else is left to end it.
 func (s *sink) abandon(unhandle func()) {
-	unhandle()
 	time.Sleep(patience)
 	if s.writing.Load() {
+		unhandle()
 		_ = syscall.Kill(syscall.Getpid(), syscall.SIGINT)
 	}
 }
