@@ -9,6 +9,7 @@ GO          ?= go
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
+SOAK        ?= 500
 TESTFLAGS   ?=
 OUT         := build
 
@@ -16,7 +17,7 @@ OUT         := build
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
 	-ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build test lint fuzz cover clean
+.PHONY: help build test lint fuzz bench soak cover clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,18 @@ fuzz: ## each fuzz target for FUZZTIME (default 20s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
 		done; \
 	done; echo "$$found fuzz targets ran for $(FUZZTIME) each"
+
+# As root, on a host that has nothing else to do.
+bench: build ## the tables of docs/performance.md, measured anew
+	$(GO) build -o $(OUT)/bench ./internal/bench
+	$(OUT)/bench -tool $(OUT)/nsinspect -doc docs/performance.md
+
+# Each of the rounds is a few runs of the tool on a host that keeps moving, or
+# one random tree of cgroups; what is shown is how many, and what went wrong.
+soak: ## the live tests of busy and of random hosts, SOAK (default 500) rounds of each
+	@mkdir -p $(OUT)
+	@NSINSPECT_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run '^TestLive(Churn|ReusedIDs|RandomTrees|ManyThreads)$$' . 2>&1 \
+		| tee $(OUT)/soak.log | grep -a --line-buffered -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)|_test\.go:'
 
 cover: ## how much of the code the tests reach, build/cover.html
 	@mkdir -p $(OUT)

@@ -15,9 +15,10 @@ import (
 // is committed: go test -run TestScript . -update
 var update = flag.Bool("update", false, "write golden output into testdata/script")
 
-// TestMain makes the test binary nsinspect itself where a test runs that.
+// TestMain makes the test binary nsinspect itself where a test runs that, or one
+// of the live tests' own programs.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"nsinspect": main})
+	testscript.Main(m, map[string]func(){"nsinspect": main, "unshare-threads": unshareThreads, "many-threads": manyThreads, "measured": measured})
 }
 
 // TestScript runs the commands end to end on recorded proc trees ($PROC), with

@@ -30,6 +30,7 @@ func (r *againRound) ask(d *Diagnosis) inspect.Questions {
 			}
 		}
 	}
+	asked := map[uint64]bool{} // namespaces
 	for _, g := range r.groups {
 		r.tried = append(r.tried, g.task())
 		q.Subjects = append(q.Subjects, inspect.SubjectQuestion{Task: g.task()})
@@ -38,7 +39,7 @@ func (r *againRound) ask(d *Diagnosis) inspect.Questions {
 			q.Kin = append(q.Kin, t.PID)
 			r.tasks = append(r.tasks, member{g, t})
 		}
-		q.Kin = append(q.Kin, d.company(g)...)
+		q.Kin = append(q.Kin, d.company(g, asked)...)
 	}
 	return q
 }
@@ -56,14 +57,17 @@ func (d *Diagnosis) suspects() []*group {
 }
 
 // company are the processes whose descent tells visitors from natives: the
-// other members of the group's namespaces.
-func (d *Diagnosis) company(g *group) []int {
+// other members of the group's namespaces, unless these were asked for before.
+func (d *Diagnosis) company(g *group, asked map[uint64]bool) []int {
 	var list []int
-	if ns := d.namespace(g.task().CgroupNS); ns != nil && (g.outside() || ns.NS != d.host.Reader.CgroupNS) {
+	ns := d.namespace(g.task().CgroupNS)
+	if ns != nil && (g.outside() || ns.NS != d.host.Reader.CgroupNS) && !asked[ns.NS] {
+		asked[ns.NS] = true
 		list = append(list, pids(ns.Members)...)
 	}
-	if g.task().MntNS != d.hostMntNS() {
-		list = append(list, pids(d.sharers(g.task().MntNS))...)
+	if mnt := g.task().MntNS; mnt != d.hostMntNS() && !asked[mnt] {
+		asked[mnt] = true
+		list = append(list, pids(d.sharers(mnt))...)
 	}
 	return list
 }

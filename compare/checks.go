@@ -2,7 +2,7 @@ package compare
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 
 	"nsinspect/inspect"
 )
@@ -136,18 +136,9 @@ func (f *faults) at(k faultKey, g *group, tasks []inspect.Task) (*Finding, bool)
 
 // merge adds numbers to a sorted list.
 func merge(list, more []int) []int {
-	have := make(map[int]bool, len(list))
-	for _, n := range list {
-		have[n] = true
-	}
-	for _, n := range more {
-		if !have[n] {
-			have[n] = true
-			list = append(list, n)
-		}
-	}
-	sort.Ints(list)
-	return list
+	list = append(list, more...)
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // eachView runs do for every hierarchy of the groups that were read in their

@@ -109,8 +109,8 @@ type NamespaceSummary struct {
 
 // Summarize judges one namespace of a host. subject is a member in both views
 // where the namespace could not be entered as a whole, else nil.
-func Summarize(h *inspect.Host, ns *inspect.Namespace, hierarchies []*inspect.Hierarchy, first inspect.Process, subject *inspect.Subject) NamespaceSummary {
-	s := NamespaceSummary{NS: ns.NS, Initial: ns.NS == inspect.InitialCgroupNS, First: first, Reason: ns.Reason}
+func Summarize(h *inspect.Host, ns *inspect.Namespace, hierarchies []*inspect.Hierarchy, subject *inspect.Subject) NamespaceSummary {
+	s := NamespaceSummary{NS: ns.NS, Initial: ns.NS == inspect.InitialCgroupNS, First: ns.First, Reason: ns.Reason}
 	seen := 0
 	for _, t := range ns.Members {
 		if t.PID != seen {

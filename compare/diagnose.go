@@ -33,11 +33,13 @@ type Diagnosis struct {
 	// tables that may tell them apart.
 	strangers []inspect.Task
 	tables    []*inspect.MountTable
-	split     map[int]bool      // processes with threads that are elsewhere
-	owners    map[uint64]uint64 // of mount namespaces
-	drafts    []*Finding
-	rounds    []round
-	asked     round
+	// lastRefusal is what refusal found out last.
+	lastRefusal refused
+	split       map[int]bool      // processes with threads that are elsewhere
+	owners      map[uint64]uint64 // of mount namespaces
+	drafts      []*Finding
+	rounds      []round
+	asked       round
 }
 
 // round is one exchange: what it asks, and what it makes of the answers.

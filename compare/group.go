@@ -47,20 +47,34 @@ type groupKey struct {
 
 // makeGroups collects the tasks whose cgroup namespace is known.
 func makeGroups(h *inspect.Host) []*group {
-	by := map[groupKey]*group{}
+	by := map[groupKey]int{}
 	var groups []*group
-	for _, t := range h.Tasks {
+	var sizes []int
+	of := make([]int, len(h.Tasks)) // the group of each task
+	for i, t := range h.Tasks {
 		if t.CgroupNS == 0 || t.Cgroups == nil {
+			of[i] = -1
 			continue
 		}
 		k := groupKey{t.CgroupNS, t.Table(), t.Cgroups}
-		g := by[k]
-		if g == nil {
-			g = &group{like: t, table: h.Tables[t.Table()]}
-			by[k] = g
-			groups = append(groups, g)
+		n, ok := by[k]
+		if !ok {
+			n = len(groups)
+			by[k] = n
+			groups = append(groups, &group{like: t, table: h.Tables[t.Table()]})
+			sizes = append(sizes, 0)
 		}
-		g.tasks = append(g.tasks, t)
+		of[i] = n
+		sizes[n]++
+	}
+	for i, t := range h.Tasks {
+		if of[i] >= 0 {
+			g := groups[of[i]]
+			if g.tasks == nil {
+				g.tasks = make([]inspect.Task, 0, sizes[of[i]])
+			}
+			g.tasks = append(g.tasks, t)
+		}
 	}
 	return groups
 }

@@ -1,7 +1,8 @@
 package compare
 
 import (
-	"sort"
+	"cmp"
+	"slices"
 	"strings"
 
 	"nsinspect/inspect"
@@ -40,12 +41,9 @@ func HierarchyOf(cgroups *inspect.Cgroups) func(*inspect.Mount) *inspect.Hierarc
 }
 
 func sortByHierarchy[T any](list []T, of func(T) *inspect.Hierarchy) {
-	sort.SliceStable(list, func(i, j int) bool {
-		a, b := of(list[i]), of(list[j])
-		if a.ID != b.ID {
-			return a.ID < b.ID
-		}
-		return a.Label < b.Label
+	slices.SortStableFunc(list, func(x, y T) int {
+		a, b := of(x), of(y)
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Label, b.Label))
 	})
 }
 

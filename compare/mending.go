@@ -64,8 +64,7 @@ func Hindrance(s *inspect.Subject, v *HierarchyView, m *MountView, members []Mem
 // container the mount may be meant as it is, so only the plan is named.
 func (d *Diagnosis) command(g *group, v *HierarchyView, m *MountView) []string {
 	t := g.task()
-	with := SharingOf(d.host, t, m.ID, d.tables)
-	if with.Refusal(d.host.Reader, t).Why != "" || m.Submounts > 0 ||
+	if d.refusal(t, m.ID).Why != "" || m.Submounts > 0 ||
 		Hindrance(g.subject, v, m, Members(d.host, g.subject, v)) != "" {
 		return nil
 	}

@@ -211,7 +211,7 @@ func (d *Diagnosis) controllerUnscoped() []*Finding {
 
 // unscoped are the hierarchies whose writable root a container sits at.
 func (d *Diagnosis) unscoped(g *group) []*HierarchyView {
-	if g.runtimePath(1) == "" || !d.container(g) {
+	if !d.container(g) || g.runtimePath(1) == "" {
 		return nil
 	}
 	return slices.DeleteFunc(g.writableV1(), func(v *HierarchyView) bool {

@@ -52,6 +52,9 @@ func Rel(root, path string) (view string, ok bool) {
 	if root == "/" {
 		return path, true
 	}
+	if root == path {
+		return "/", true
+	}
 	rootUp, rootNames := split(root)
 	pathUp, pathNames := split(path)
 	if pathUp < rootUp {
@@ -75,6 +78,9 @@ func Rel(root, path string) (view string, ok bool) {
 // ok is false if the two are not of one cgroup, as after a move between the
 // two readings.
 func Constrain(host, view string) (base string, below int, ok bool) {
+	if view == "/" {
+		return host, 0, true
+	}
 	below, tail := split(view)
 	up, names := split(host)
 	n := min(len(tail), len(names))

@@ -44,7 +44,7 @@ func (d *Diagnosis) hurt(g *group, m *MountView) (safe *bool, notes []string) {
 	if d.host.Own == nil || d.host.Own.RootDev == "" {
 		return nil, []string{"whether its root file system is the reader's could not be found out: run it on the host, outside of any chroot and with its own /proc"}
 	}
-	why := SharingOf(d.host, g.task(), m.ID, d.tables).Refusal(d.host.Reader, g.task())
+	why := d.refusal(g.task(), m.ID)
 	switch {
 	case why.Why == "", why.Hurts != nil && !*why.Hurts:
 		return truth(true), []string{"no other cgroup namespace uses this mount namespace"}

@@ -119,6 +119,28 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	return Refusal{}
 }
 
+// refusal is that of a task's mounts, found out once for the findings on one
+// task, which come one after the other: on a large host there may be thousands.
+// Which mount it is matters only for strangers.
+func (d *Diagnosis) refusal(t inspect.Task, mount int) Refusal {
+	if len(d.strangers) == 0 {
+		mount = 0
+	}
+	last := &d.lastRefusal
+	if last.task != t || last.mount != mount {
+		with := SharingOf(d.host, t, mount, d.tables)
+		*last = refused{t, mount, with.Refusal(d.host.Reader, t)}
+	}
+	return last.Refusal
+}
+
+// refused is a refusal that was found out.
+type refused struct {
+	task  inspect.Task
+	mount int
+	Refusal
+}
+
 // Alive tells whether the namespace's root directory is known to exist.
 func (h *HierarchyView) Alive() bool { return h.life == Alive }
 

@@ -105,26 +105,34 @@ type sight struct {
 
 // look puts the two views side by side, hierarchy by hierarchy.
 func (s sight) look() []HierarchyView {
-	of := HierarchyOf(s.cgroups)
-	byLabel := map[string][]inspect.Mount{}
-	if s.mounts != nil {
-		for _, m := range s.mounts.Cgroup {
-			if h := of(&m); h != nil {
-				byLabel[h.Label] = append(byLabel[h.Label], m)
-			}
-		}
-	}
+	mounts := s.byHierarchy()
 	own := s.ownRoots()
 	views := make([]HierarchyView, 0, len(s.cgroups.Memberships))
 	for _, m := range s.cgroups.Memberships {
 		v := s.paths(m)
-		for _, mount := range byLabel[m.Hierarchy.Label] {
-			v.Mounts = append(v.Mounts, MountView{Mount: mount, NamespaceRoot: s.mountRoot(&v, &mount, own)})
+		for _, mount := range mounts[m.Hierarchy.Label] {
+			v.Mounts = append(v.Mounts, MountView{Mount: *mount, NamespaceRoot: s.mountRoot(&v, mount, own)})
 		}
 		v.judge(s.mounts)
 		views = append(views, v)
 	}
 	return views
+}
+
+// byHierarchy are the mounts by their hierarchy's label.
+func (s sight) byHierarchy() map[string][]*inspect.Mount {
+	if s.mounts == nil {
+		return nil
+	}
+	of := HierarchyOf(s.cgroups)
+	by := make(map[string][]*inspect.Mount, len(s.cgroups.Memberships))
+	for i := range s.mounts.Cgroup {
+		m := &s.mounts.Cgroup[i]
+		if h := of(m); h != nil {
+			by[h.Label] = append(by[h.Label], m)
+		}
+	}
+	return by
 }
 
 // ownRoots are the mount roots that were read inside, by mount ID.

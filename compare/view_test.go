@@ -204,11 +204,11 @@ func TestSummarize(t *testing.T) {
 	w := newWorld(t, "freezer").add(boxed(70, "freezer", "/sub", "/", "/", "/.."), boxed(71, "freezer", "/sub", "/", "/", "/.."))
 	w.add(proc{pid: 71, tid: 72, ns: boxNS, mnt: boxMnt, at: []at{{"freezer", "/sub/t", "/t"}}})
 	h := w.scan()
-	s := Summarize(h, h.Namespaces[1], Hierarchies(h), w.process(w.procs[2]), nil)
+	s := Summarize(h, h.Namespaces[1], Hierarchies(h), nil)
 	if s.NS != boxNS || s.Initial || len(s.Processes) != 2 || s.Processes[0] != 70 || s.Processes[1] != 71 || s.Roots[0].Path != "/sub" || s.Roots[0].Known != Entered {
 		t.Errorf("%+v", s)
 	}
-	if first := Summarize(h, h.Namespaces[0], Hierarchies(h), w.process(w.procs[0]), nil); !first.Initial || first.Roots[0].Path != "/" {
+	if first := Summarize(h, h.Namespaces[0], Hierarchies(h), nil); !first.Initial || first.Roots[0].Path != "/" {
 		t.Errorf("%+v", first)
 	}
 	// Of a namespace that could not be entered a mount may tell what is likely.
@@ -217,7 +217,7 @@ func TestSummarize(t *testing.T) {
 	h = w.scan()
 	seen := w.subject(inspect.SubjectQuestion{Task: w.task(w.procs[2])})
 	for _, subject := range []*inspect.Subject{seen, nil} {
-		s = Summarize(h, h.Namespaces[1], Hierarchies(h), w.process(w.procs[2]), subject)
+		s = Summarize(h, h.Namespaces[1], Hierarchies(h), subject)
 		want := Root{Hierarchy: s.Roots[0].Hierarchy, Known: Unknown}
 		if subject != nil {
 			want.Path, want.Known = "/docker/x", Likely
@@ -227,7 +227,7 @@ func TestSummarize(t *testing.T) {
 		}
 	}
 	seen.Host.Mounts = nil
-	if s = Summarize(h, h.Namespaces[1], Hierarchies(h), w.process(w.procs[2]), seen); s.Roots[0].Known != Unknown {
+	if s = Summarize(h, h.Namespaces[1], Hierarchies(h), seen); s.Roots[0].Known != Unknown {
 		t.Errorf("without mountinfo: %+v", s)
 	}
 }

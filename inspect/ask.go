@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -66,50 +67,38 @@ const (
 
 // Answer reads what is asked.
 func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
-	a := &Answers{}
 	if err := f.settle(ctx, q.Subjects); err != nil {
 		return nil, err
 	}
-	a.Subjects = make([]*Subject, len(q.Subjects))
-	err := f.each(ctx, len(q.Subjects), func(i int, _ []byte) {
-		e := f.tree.entrant()
-		defer e.close()
-		t := q.Subjects[i].Task
-		if s, err := f.subject(ctx, e, t.PID, t.TID, q.Subjects[i].Peers); err == nil {
-			a.Subjects[i] = s
-		}
-	})
-	if err != nil {
-		return nil, err
+	a := &Answers{
+		Subjects: parallel(ctx, f, q.Subjects, func(s SubjectQuestion) *Subject {
+			subject, _ := f.readTaskWhole(ctx, s.Task, s.Peers)
+			return subject
+		}),
 	}
-	a.Kin = f.kin(q.Kin)
-	for _, d := range q.Directories {
-		a.Directories = append(a.Directories, f.system.directories(d))
-	}
-	for _, p := range q.Probes {
-		a.Probes = append(a.Probes, f.system.probe(ctx, p))
-	}
-	for _, t := range q.Owners {
-		a.Owners = append(a.Owners, f.system.mountNSOwner(t))
-	}
-	for _, t := range q.Tables {
-		a.Tables = append(a.Tables, f.tableOf(t))
-	}
-	for _, t := range q.Still {
-		a.Still = append(a.Still, f.still(t))
-	}
-	for _, t := range q.Processes {
-		a.Processes = append(a.Processes, f.details(t))
-	}
-	for _, file := range q.Files {
-		a.Files = append(a.Files, f.system.cgroupFile(file))
-	}
+	a.Kin = f.kin(ctx, q.Kin)
+	a.Directories = parallel(ctx, f, q.Directories, f.system.directories)
+	a.Probes = parallel(ctx, f, q.Probes, func(p Probe) ProbeAnswer { return f.system.probe(ctx, p) })
+	a.Owners = parallel(ctx, f, q.Owners, f.system.mountNSOwner)
+	a.Tables = parallel(ctx, f, q.Tables, f.tableOf)
+	a.Still = parallel(ctx, f, q.Still, f.still)
+	a.Processes = parallel(ctx, f, q.Processes, f.details)
+	a.Files = parallel(ctx, f, q.Files, f.system.cgroupFile)
 	if q.OpenNamespaces {
+		var err error
 		if a.OpenNamespaces, err = f.openNamespaces(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return a, ctx.Err()
+}
+
+// parallel answers questions on the FS's workers, in their order. When ctx is
+// done, answers are missing.
+func parallel[Q, A any](ctx context.Context, f *FS, questions []Q, answer func(Q) A) []A {
+	answers := make([]A, len(questions))
+	_ = f.each(ctx, len(questions), func(i int, _ []byte) { answers[i] = answer(questions[i]) })
+	return answers
 }
 
 // settle waits a moment if one of the tasks has only just been started.
@@ -151,30 +140,40 @@ type Kin struct {
 	PIDNS uint64
 }
 
-// kin follows each process's line up to the first one without a parent.
-func (f *FS) kin(pids []int) map[int]Kin {
+// kin follows each process's line up to the first one without a parent, all
+// lines side by side.
+func (f *FS) kin(ctx context.Context, pids []int) map[int]Kin {
 	found := map[int]Kin{}
-	for _, pid := range pids {
-		for pid > 0 {
-			if _, ok := found[pid]; ok {
-				break
+	for next := slices.Clone(pids); len(next) > 0; {
+		slices.Sort(next)
+		asked := slices.Compact(next)
+		next = nil
+		for i, k := range parallel(ctx, f, asked, f.kinOf) {
+			if k != nil {
+				found[asked[i]] = *k
+				next = append(next, k.Parent)
 			}
-			d, err := f.tree.process(pid, pid)
-			if err != nil {
-				break
-			}
-			var p Process
-			err = readStat(d, &p)
-			p.PIDNS = nsOf(d.link("ns/pid"))
-			d.close()
-			if err != nil {
-				break
-			}
-			found[pid] = Kin{Parent: p.PPID, Started: p.StartTicks, Kernel: p.Kernel, PIDNS: p.PIDNS}
-			pid = p.PPID
 		}
+		next = slices.DeleteFunc(next, func(pid int) bool {
+			_, known := found[pid]
+			return known || pid <= 0
+		})
 	}
 	return found
+}
+
+// kinOf returns nil for a process that has ended.
+func (f *FS) kinOf(pid int) *Kin {
+	d, err := f.tree.process(pid, pid)
+	if err != nil {
+		return nil
+	}
+	defer d.close()
+	var p Process
+	if err := readStat(d, &p); err != nil {
+		return nil
+	}
+	return &Kin{Parent: p.PPID, Started: p.StartTicks, Kernel: p.Kernel, PIDNS: nsOf(d.link("ns/pid"))}
 }
 
 func (f *FS) tableOf(t Task) *MountTable {

@@ -2,7 +2,9 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -88,63 +90,68 @@ func (in *interner) cgroups(text []byte) (*Cgroups, error) {
 		return c, nil
 	}
 	c := &Cgroups{}
-	for n, line := range bytes.Split(text, []byte{'\n'}) {
-		if len(line) == 0 {
+	if lines := bytes.Count(text, []byte{'\n'}); lines > 0 {
+		c.Memberships = make([]Membership, 0, lines)
+	}
+	file := string(text) // which all paths are parts of
+	n := 0
+	for line := range strings.SplitSeq(file, "\n") {
+		if n++; line == "" {
 			continue
 		}
 		m, err := in.membership(line)
 		if err != nil {
-			return nil, fmt.Errorf("cgroup line %d: %w", n+1, err)
+			return nil, fmt.Errorf("cgroup line %d: %w", n, err)
 		}
 		c.Memberships = append(c.Memberships, m)
 	}
-	sort.SliceStable(c.Memberships, func(i, j int) bool {
-		return c.Memberships[i].Hierarchy.ID < c.Memberships[j].Hierarchy.ID
-	})
+	slices.SortStableFunc(c.Memberships, func(a, b Membership) int { return cmp.Compare(a.Hierarchy.ID, b.Hierarchy.ID) })
 	if in.files == nil {
 		in.files = make(map[string]*Cgroups)
 	}
-	in.files[string(text)] = c
+	in.files[file] = c
 	return c, nil
 }
 
 // membership splits one line on its first two colons: a hierarchy's name
 // cannot hold one, a path can.
-func (in *interner) membership(line []byte) (Membership, error) {
-	field := bytes.SplitN(line, []byte{':'}, 3)
-	if len(field) != 3 {
+func (in *interner) membership(line string) (Membership, error) {
+	id, rest, ok1 := strings.Cut(line, ":")
+	controllers, path, ok2 := strings.Cut(rest, ":")
+	if !ok1 || !ok2 {
 		return Membership{}, fmt.Errorf("%q has fewer than three fields", clip(line))
 	}
-	if len(field[2]) == 0 || field[2][0] != '/' {
-		return Membership{}, fmt.Errorf("path %q does not begin with /", clip(field[2]))
+	if path == "" || path[0] != '/' {
+		return Membership{}, fmt.Errorf("path %q does not begin with /", clip(path))
 	}
-	h, err := in.hierarchy(string(field[0]), string(field[1]))
+	h, err := in.hierarchy(line[:len(id)+1+len(controllers)], id, controllers)
 	if err != nil {
 		return Membership{}, err
 	}
-	return Membership{Hierarchy: h, Path: string(field[2]), Cut: len(field[2]) >= pathLimit}, nil
+	return Membership{Hierarchy: h, Path: path, Cut: len(path) >= pathLimit}, nil
 }
 
-func (in *interner) hierarchy(id, controllers string) (*Hierarchy, error) {
-	key := id + ":" + controllers
+// hierarchy returns the one that the first two fields of a line, together key,
+// name.
+func (in *interner) hierarchy(key, id, controllers string) (*Hierarchy, error) {
 	if h, ok := in.hierarchies[key]; ok {
 		return h, nil
 	}
 	n, err := strconv.ParseUint(id, 10, 31)
 	if err != nil {
-		return nil, fmt.Errorf("hierarchy ID %q is not a number", clip([]byte(id)))
+		return nil, fmt.Errorf("hierarchy ID %q is not a number", clip(id))
 	}
 	if (n == 0) != (controllers == "") {
-		return nil, fmt.Errorf("hierarchy %d with controllers %q: only ID 0, cgroup v2, has none", n, clip([]byte(controllers)))
+		return nil, fmt.Errorf("hierarchy %d with controllers %q: only ID 0, cgroup v2, has none", n, clip(controllers))
 	}
 	if n != 0 && !named(controllers) {
-		return nil, fmt.Errorf("hierarchy %d with controllers %q: an empty one, or two names", n, clip([]byte(controllers)))
+		return nil, fmt.Errorf("hierarchy %d with controllers %q: an empty one, or two names", n, clip(controllers))
 	}
-	h := newHierarchy(int(n), controllers)
+	h := newHierarchy(int(n), strings.Clone(controllers))
 	if in.hierarchies == nil {
 		in.hierarchies = make(map[string]*Hierarchy)
 	}
-	in.hierarchies[key] = h
+	in.hierarchies[strings.Clone(key)] = h
 	return h, nil
 }
 
@@ -187,9 +194,4 @@ func newHierarchy(id int, controllers string) *Hierarchy {
 }
 
 // clip keeps what an error quotes of a hostile line readable.
-func clip(b []byte) []byte {
-	if len(b) > 64 {
-		return b[:64]
-	}
-	return b
-}
+func clip[T string | []byte](text T) T { return text[:min(len(text), 64)] }

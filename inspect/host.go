@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,6 +20,8 @@ type Want struct {
 	// some. Threads that are where their leader is are not told apart.
 	Threads   bool
 	ThreadsOf []int
+	// First asks for what is told of the first process of each namespace.
+	First bool
 	// Only, if not 0, is the one cgroup namespace to go into.
 	Only uint64
 }
@@ -62,6 +65,9 @@ func (t Task) Table() TableKey { return TableKey{t.MntNS, t.Root} }
 type Namespace struct {
 	NS      uint64
 	Members []Task
+	// First is the first of the members; without a PID if it was not asked for or
+	// could not be read.
+	First Process
 	// Entered is true if its view could be read: by entering it, or because it
 	// is the reader's own.
 	Entered bool
@@ -91,18 +97,18 @@ func (f *FS) Scan(ctx context.Context, want Want) (*Host, error) {
 		f.scanning(true)
 		defer f.scanning(false)
 	}
-	pids, err := f.allPIDs()
-	if err != nil {
-		return nil, err
-	}
 	h := &Host{Reader: f.Reader, Want: want, Kernel: f.kernel(), Tables: map[TableKey]*MountTable{}, Hidden: f.tree.hides(1)}
-	f.total.Store(int64(len(pids)))
-	if err := f.readTasks(ctx, h, pids, want); err != nil {
+	if err := f.readTasks(ctx, h, want); err != nil {
 		return nil, err
 	}
 	h.group()
-	if err := f.readNamespaces(ctx, h, want.Only); err != nil {
+	if err := f.readNamespaces(ctx, h, want); err != nil {
 		return nil, err
+	}
+	if want.First {
+		if err := f.readFirsts(ctx, h); err != nil {
+			return nil, err
+		}
 	}
 	if want.Views {
 		if err := f.readTables(ctx, h); err != nil {
@@ -148,39 +154,92 @@ func (f *FS) kernel() string {
 // each runs do for 0..n-1 on the FS's number of workers; do gets a scratch
 // buffer of its worker's.
 func (f *FS) each(ctx context.Context, n int, do func(i int, buf []byte)) error {
-	var next atomic.Int64
+	return f.share(ctx, n, func(next func() (int, bool)) {
+		buf := make([]byte, 0, scratchSize)
+		for i, ok := next(); ok; i, ok = next() {
+			do(i, buf)
+		}
+	})
+}
+
+// scratchSize is room for most files of a process, in bytes.
+const scratchSize = 8192
+
+// share runs the FS's number of workers, among whom next shares out 0..n-1.
+func (f *FS) share(ctx context.Context, n int, worker func(next func() (int, bool))) error {
+	var taken atomic.Int64
+	next := func() (int, bool) {
+		i := int(taken.Add(1)) - 1
+		return i, i < n && ctx.Err() == nil
+	}
 	var workers sync.WaitGroup
 	for range min(f.jobs, n) {
-		workers.Go(func() {
-			buf := make([]byte, 0, 8192)
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				do(i, buf)
-			}
-		})
+		workers.Go(func() { worker(next) })
 	}
 	workers.Wait()
 	return ctx.Err()
 }
 
-// readTasks reads every process; the results stay in the order of PIDs.
-func (f *FS) readTasks(ctx context.Context, h *Host, pids []int, want Want) error {
-	found := make([][]Task, len(pids))
-	skipped := make([][]Skipped, len(pids))
-	threadsOf := map[int]bool{}
-	for _, pid := range want.ThreadsOf {
-		threadsOf[pid] = true
-	}
-	err := f.each(ctx, len(pids), func(i int, buf []byte) {
-		found[i], skipped[i] = f.readProcess(pids[i], want, threadsOf[pids[i]], buf)
-		f.done.Add(1)
+// batch is some of the processes, and what was read of them.
+type batch struct {
+	pids    []int
+	tasks   []Task
+	skipped []Skipped
+}
+
+// readTasks reads every process, the first ones while the others are listed;
+// the results are in the order of PIDs.
+func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
+	var all []*batch
+	var listing error
+	todo := make(chan *batch, 16)
+	var workers sync.WaitGroup
+	workers.Go(func() {
+		defer close(todo)
+		listing = f.tree.eachPIDs(func(pids []int) bool {
+			b := &batch{pids: pids, tasks: make([]Task, 0, len(pids))}
+			all = append(all, b)
+			f.total.Add(int64(len(pids)))
+			select {
+			case todo <- b:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
 	})
-	for i := range found {
-		h.Tasks = append(h.Tasks, found[i]...)
-		h.Skipped = append(h.Skipped, skipped[i]...)
+	for range f.jobs {
+		workers.Go(func() { f.readBatches(ctx, todo, want) })
 	}
-	return err
+	workers.Wait()
+	if listing != nil {
+		return fmt.Errorf("list the processes: %w", listing)
+	}
+	read := 0
+	for _, b := range all {
+		read += len(b.tasks)
+	}
+	h.Tasks = make([]Task, 0, read)
+	for _, b := range all {
+		h.Tasks = append(h.Tasks, b.tasks...)
+		h.Skipped = append(h.Skipped, b.skipped...)
+	}
+	slices.SortStableFunc(h.Tasks, func(a, b Task) int { return cmp.Compare(a.PID, b.PID) })
+	return ctx.Err()
+}
+
+// readBatches is a worker of readTasks.
+func (f *FS) readBatches(ctx context.Context, todo <-chan *batch, want Want) {
+	buf := make([]byte, 0, scratchSize)
+	for b := range todo {
+		for _, pid := range b.pids {
+			if ctx.Err() != nil {
+				return
+			}
+			tasks, skipped := f.readProcess(pid, want, buf)
+			b.tasks = append(b.tasks, tasks...)
+			b.skipped = append(b.skipped, skipped...)
+			f.done.Add(1)
+		}
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -70,6 +72,38 @@ func differ(theirs, ours any) error {
 		return errors.New(diff)
 	}
 	return nil
+}
+
+// TestLibraryPIDs lists the processes between two lists of the library's: what
+// is in both is in ours.
+func TestLibraryPIDs(t *testing.T) {
+	tree, err := openTree("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.close()
+	before, err1 := tree.pids()
+	var ours []int
+	err2 := tree.eachPIDs(func(pids []int) bool {
+		ours = append(ours, pids...)
+		return true
+	})
+	after, err3 := tree.pids()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	if len(before) == 0 || !slices.IsSorted(ours) || len(slices.Compact(slices.Clone(ours))) != len(ours) {
+		t.Errorf("%d processes, ours %v", len(before), ours)
+	}
+	for _, pid := range before {
+		if slices.Contains(after, pid) && !slices.Contains(ours, pid) {
+			t.Errorf("process %d is missing", pid)
+		}
+	}
+	stopped := 0
+	if err := tree.eachPIDs(func([]int) bool { stopped++; return false }); err != nil || stopped != 1 {
+		t.Errorf("told to stop it went on: %d, %v", stopped, err)
+	}
 }
 
 func TestLibraryCgroups(t *testing.T) {
@@ -178,6 +212,46 @@ func TestLibraryStatus(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestLibraryUser holds who owns a process's directory against its status file,
+// also of a process that may not be dumped, whose other files are root's.
+func TestLibraryUser(t *testing.T) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	want := os.Geteuid()
+	if want == 0 {
+		want = 65534
+		child := exec.Command("sleep", "60")
+		child.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = child.Process.Kill(), child.Wait() }()
+	}
+	fs, err := Open("/proc", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.Close()
+	users := map[int]bool{}
+	eachProcess(t, func(d dir, p procfs.Proc) error {
+		ours, err := fs.effectiveUser(d)
+		if err != nil {
+			return err
+		}
+		theirs, err := p.NewStatus()
+		if err != nil {
+			return err
+		}
+		users[ours] = true
+		return differ(int(theirs.UIDs[1]), ours)
+	})
+	if !users[want] {
+		t.Errorf("no process of user %d was compared", want)
+	}
 }
 
 // TestLibraryMountInfo compares with moby's parser what every process of this

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -105,9 +104,8 @@ func ParseMountInfo(r io.Reader) (*MountTable, error) {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	s.reset(r)
-	in, all := s.in, &s.tree
 	for n := 1; ; n++ {
-		line, err := readLine(in)
+		line, err := readLine(s.in)
 		if err == io.EOF {
 			break
 		}
@@ -119,7 +117,7 @@ func ParseMountInfo(r io.Reader) (*MountTable, error) {
 			return nil, err
 		}
 		if err = errBounds; n <= maxMounts {
-			err = t.line(line, all)
+			err = t.line(line, s)
 		}
 		if err == errBounds {
 			t.Incomplete = err.Error()
@@ -129,15 +127,18 @@ func ParseMountInfo(r io.Reader) (*MountTable, error) {
 			return nil, fmt.Errorf("mountinfo line %d: %w", n, err)
 		}
 	}
-	all.finish(t)
+	t.Cgroup = append(t.Cgroup, s.cgroup...)
+	s.tree.finish(t)
 	return t, nil
 }
 
 // scratch is what reading one mountinfo takes, kept for the next one: a host has
 // hundreds of them.
 type scratch struct {
-	in   *bufio.Reader
-	tree mountTree
+	in     *bufio.Reader
+	tree   mountTree
+	cgroup []Mount
+	words  vocabulary
 }
 
 var scratches = sync.Pool{New: func() any { return &scratch{in: bufio.NewReaderSize(nil, 32<<10)} }}
@@ -147,8 +148,10 @@ const keepScratch = 4096
 
 func (s *scratch) reset(r io.Reader) {
 	s.in.Reset(r)
+	clear(s.cgroup) // so that it keeps no text alive
+	s.cgroup = s.cgroup[:0]
 	if cap(s.tree.nodes) > keepScratch || cap(s.tree.points) > keepScratch*256 {
-		s.tree = mountTree{}
+		s.tree, s.cgroup = mountTree{}, nil
 		return
 	}
 	s.tree = mountTree{nodes: s.tree.nodes[:0], points: s.tree.points[:0]}
@@ -182,7 +185,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 //
 // with any number of optional fields (7) before the separator (8). Super
 // options (11) may hold blanks on some file systems, cgroup's do not.
-func (t *MountTable) line(line []byte, all *mountTree) error {
+func (t *MountTable) line(line []byte, s *scratch) error {
 	l := mountLine{line: line}
 	rest, ok := cutFields(line, l.f[:])
 	if !ok {
@@ -209,7 +212,7 @@ func (t *MountTable) line(line []byte, all *mountTree) error {
 		}
 	}
 	l.fstype, l.source = g[0], g[1]
-	return t.keep(&l, all)
+	return t.keep(&l, s)
 }
 
 // mountLine is one line, cut into its fields.
@@ -221,16 +224,17 @@ type mountLine struct {
 }
 
 // keep stores what is wanted of a line.
-func (t *MountTable) keep(l *mountLine, all *mountTree) error {
+func (t *MountTable) keep(l *mountLine, s *scratch) error {
 	point := unescape(l.f[4])
 	isCgroup := string(l.fstype) == "cgroup" || string(l.fstype) == "cgroup2"
 	isNamespace := string(l.fstype) == "nsfs" && bytes.HasPrefix(l.f[3], []byte("cgroup:["))
 	isTop := len(point) == 1 && point[0] == '/'
+	all := &s.tree
 	all.text += len(point)
 	if isCgroup || isNamespace || isTop {
 		all.text += len(l.line)
 	}
-	if all.text > maxMountText || isCgroup && len(t.Cgroup) == maxCgroupMounts {
+	if all.text > maxMountText || isCgroup && len(s.cgroup) == maxCgroupMounts {
 		return errBounds
 	}
 	all.add(mountNode{id: l.id, parent: l.parent, shared: bytes.Contains(l.optional, []byte("shared:")), hangs: hangs(l.fstype)}, point, l.fstype)
@@ -242,13 +246,18 @@ func (t *MountTable) keep(l *mountLine, all *mountTree) error {
 		t.Namespaces = append(t.Namespaces, NamespaceMount{NS: nsOf(string(l.f[3]), nil), MountPoint: string(point)})
 	}
 	if isCgroup {
-		t.Cgroup = append(t.Cgroup, Mount{
-			ID: int(l.id), ParentID: int(l.parent), Dev: string(l.f[2]), Root: string(unescape(l.f[3])), MountPoint: string(point),
-			Options: options(l.f[5]), SuperOptions: options(l.super),
-			Propagation: propagation(l.optional), FSType: string(l.fstype), Source: string(unescape(l.source)),
-		})
+		s.cgroup = append(s.cgroup, l.mount(point, &s.words))
 	}
 	return nil
+}
+
+// mount is a cgroup mount's line.
+func (l *mountLine) mount(point []byte, words *vocabulary) Mount {
+	return Mount{
+		ID: int(l.id), ParentID: int(l.parent), Dev: words.word(l.f[2]), Root: words.word(unescape(l.f[3])), MountPoint: words.word(point),
+		Options: words.options(l.f[5]), SuperOptions: words.options(l.super),
+		Propagation: words.propagation(l.optional), FSType: words.word(l.fstype), Source: words.word(unescape(l.source)),
+	}
 }
 
 // fields cuts the first n blank-separated fields off line.
@@ -283,21 +292,6 @@ func cutSeparator(rest []byte) (optional, tail []byte, ok bool) {
 func mountID(field []byte) (int32, error) {
 	n, err := strconv.ParseUint(string(field), 10, 31)
 	return int32(n), err
-}
-
-// options splits a list of options, which may be empty.
-func options(field []byte) []string {
-	if field = bytes.TrimRight(field, " "); len(field) == 0 {
-		return []string{}
-	}
-	return strings.Split(string(field), ",")
-}
-
-func propagation(optional []byte) string {
-	if len(optional) == 0 {
-		return "private"
-	}
-	return string(optional)
 }
 
 // hangs tells whether a file system's answers come from a server that may

@@ -60,12 +60,21 @@ var errStat = errors.New("not a line of /proc/PID/stat")
 // readStat reads what /proc/PID/stat has of p. procfs's Stat panics on a
 // malformed line and reads by PID, which may meanwhile be another process's.
 func readStat(d dir, p *Process) error {
-	text, err := d.read("stat", nil)
+	return readSmall(d, "stat", func(text []byte) error { return parseStat(text, p) })
+}
+
+// readSmall reads a small file that parse keeps nothing of.
+func readSmall(d dir, name string, parse func([]byte) error) error {
+	buf := smallFiles.Get().(*[]byte)
+	defer smallFiles.Put(buf)
+	text, err := d.read(name, *buf)
 	if err != nil {
 		return err
 	}
-	return parseStat(text, p)
+	return parse(text)
 }
+
+var smallFiles = sync.Pool{New: func() any { buf := make([]byte, 0, smallFile); return &buf }}
 
 // parseStat takes fields 2, 3, 4, 9 and 22. The command name (2) may itself
 // hold blanks and parentheses, so it ends at the last one.
@@ -74,9 +83,16 @@ func parseStat(text []byte, p *Process) error {
 	if open < 0 || last < open {
 		return fmt.Errorf("%w: no command name in %q", errStat, clip(text))
 	}
-	f := bytes.Fields(text[last+1:])
-	if len(f) < 20 {
-		return fmt.Errorf("%w: %d fields behind the command name", errStat, len(f))
+	var f [20][]byte // fields 3 to 22
+	n := 0
+	for field := range bytes.FieldsSeq(text[last+1:]) {
+		f[n] = field
+		if n++; n == len(f) {
+			break
+		}
+	}
+	if n < len(f) {
+		return fmt.Errorf("%w: %d fields behind the command name", errStat, n)
 	}
 	ppid, err1 := strconv.Atoi(string(f[1]))
 	flags, err2 := strconv.ParseUint(string(f[6]), 10, 64)
@@ -101,12 +117,12 @@ type status struct {
 var errStatus = errors.New("not the text of /proc/PID/status")
 
 // readStatus reads by the open directory for the same reasons as readStat.
-func readStatus(d dir) (status, error) {
-	text, err := d.read("status", nil)
-	if err != nil {
-		return status{}, err
-	}
-	return parseStatus(text)
+func readStatus(d dir) (st status, err error) {
+	err = readSmall(d, "status", func(text []byte) (err error) {
+		st, err = parseStatus(text)
+		return err
+	})
+	return st, err
 }
 
 func parseStatus(text []byte) (status, error) {
@@ -161,22 +177,53 @@ func (f *FS) describe(d dir, p *Process) error {
 	return nil
 }
 
+// introduce fills in what is told of a task in a list: all but what takes the
+// status file, which is slow to read.
+func (f *FS) introduce(d dir, p *Process) (err error) {
+	if p.UID, err = f.effectiveUser(d); err != nil {
+		return err
+	}
+	p.User = f.system.userName(p.UID)
+	return readStat(d, p) // last: it fails if the task has ended meanwhile
+}
+
+// effectiveUser is who owns the task's directory (task_dump_owner in
+// fs/proc/base.c), but root where the task has ended; not so in a copy.
+func (f *FS) effectiveUser(d dir) (int, error) {
+	at, ok := d.(fsDir)
+	if !ok || !f.tree.live() {
+		st, err := readStatus(d)
+		return st.uid, err
+	}
+	var st unix.Stat_t
+	err := unix.Fstat(int(at), &st)
+	return int(st.Uid), err
+}
+
 // Describe returns what is told of a process that a whole-host reading met. ok
 // is false if it has ended since, or cannot be read.
 func (f *FS) Describe(t Task) (p Process, ok bool) {
+	p, err := f.describeMember(t)
+	return p, err == nil
+}
+
+func (f *FS) describeMember(t Task) (Process, error) {
 	d, err := f.tree.process(t.PID, t.TID)
 	if err != nil {
-		return Process{}, false
+		return Process{}, err
 	}
 	defer d.close()
-	p = Process{Task: t}
-	if err := f.describe(d, &p); err != nil || p.State == "Z" {
-		return Process{}, false
+	p := Process{Task: t}
+	if err := f.describe(d, &p); err != nil {
+		return Process{}, err
+	}
+	if p.State == "Z" {
+		return Process{}, errNoNamespace
 	}
 	if t.CgroupNS != 0 && nsOf(d.link("ns/cgroup")) != t.CgroupNS {
-		return Process{}, false
+		return Process{}, errChanged
 	}
-	return p, true
+	return p, nil
 }
 
 // userNames looks each user ID up once.

@@ -88,6 +88,14 @@ func (t *replayTree) pids() ([]int, error) {
 	return pids, nil
 }
 
+func (t *replayTree) eachPIDs(give func([]int) bool) error {
+	pids, err := t.pids()
+	if err == nil {
+		give(pids)
+	}
+	return err
+}
+
 // threads returns only the threads that the capture has: the leader, and those
 // that are elsewhere.
 func (t *replayTree) threads(pid int) ([]int, error) {
@@ -203,6 +211,17 @@ func (d *replayDir) open(name string) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader(text)), nil
 }
 
+func (d *replayDir) hold(name string) (held, error) { return replayFile{d, name}, nil }
+
+// replayFile is a file that never changes.
+type replayFile struct {
+	dir  *replayDir
+	name string
+}
+
+func (f replayFile) read(buf []byte) ([]byte, error) { return f.dir.read(f.name, buf) }
+func (f replayFile) close()                          {}
+
 func (d *replayDir) names(string) ([]string, error) { return nil, unix.ENOENT }
 
 func (d *replayDir) close() {}
@@ -210,23 +229,27 @@ func (d *replayDir) close() {}
 // replayEntrant goes where whoever made the capture could go.
 type replayEntrant struct{ capture *capture }
 
-func (t *replayTree) entrant() entrant { return replayEntrant{t.capture} }
+func (t *replayTree) entering(do func(entrant)) { do(replayEntrant{t.capture}) }
 
-func (replayEntrant) close() {}
-
-func (e replayEntrant) in(d dir, ns uint64, do func(lens) error) error {
+func (e replayEntrant) open(d dir, ns uint64) (gate, error) {
 	if nsOf(d.link("ns/cgroup")) != ns {
-		return errChanged
+		return nil, errChanged
 	}
 	if err := e.capture.refused[ns]; err != nil {
-		return err
+		return nil, err
 	}
 	views := e.capture.views[ns]
 	if views == nil {
-		return errNoView
+		return nil, errNoView
 	}
-	return do(replayLens{views})
+	return replayGate{views}, nil
 }
+
+type replayGate struct{ views *nsViews }
+
+func (g replayGate) in(do func(lens) error) error { return do(replayLens(g)) }
+
+func (replayGate) close() {}
 
 // replayLens finds what a member of a namespace reads by what the reader reads.
 type replayLens struct{ views *nsViews }
@@ -244,8 +267,9 @@ func (l replayLens) text(d dir, name string) (string, error) {
 	return inside.text, at.tree.spend(inside.text)
 }
 
-func (l replayLens) read(d dir, name string, buf []byte) ([]byte, error) {
-	text, err := l.text(d, name)
+func (l replayLens) again(file held, buf []byte) ([]byte, error) {
+	of := file.(replayFile)
+	text, err := l.text(of.dir, of.name)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // What keeps a process that was asked for from being looked at.
@@ -55,9 +56,13 @@ var NamespaceNames = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "use
 // namespace sees its peers. The error wraps ErrNoProcess, ErrZombie or
 // ErrExited, or says what could not be read.
 func (f *FS) Subject(ctx context.Context, pid int, peers []int) (*Subject, error) {
-	e := f.tree.entrant()
-	defer e.close()
-	return f.subject(ctx, e, pid, pid, peers)
+	return f.readTaskWhole(ctx, Task{PID: pid, TID: pid}, peers)
+}
+
+func (f *FS) readTaskWhole(ctx context.Context, t Task, peers []int) (s *Subject, err error) {
+	err = errAstray
+	f.tree.entering(func(e entrant) { s, err = f.subject(ctx, e, t.PID, t.TID, peers) })
+	return s, err
 }
 
 func (f *FS) subject(ctx context.Context, e entrant, pid, tid int, peers []int) (*Subject, error) {
@@ -136,7 +141,7 @@ func (f *FS) openPeers(s *Subject, peers []int) ([]dir, error) {
 		peer := Peer{Process: Process{Task: Task{PID: pid, TID: pid}}}
 		d, err := f.openSubject(&peer.Process)
 		if err != nil {
-			return open, err
+			return open, &PeerError{pid, err}
 		}
 		open = append(open, d)
 		s.Peers = append(s.Peers, peer)
@@ -146,12 +151,32 @@ func (f *FS) openPeers(s *Subject, peers []int) ([]dir, error) {
 
 // exited gives an error its reason: a process that has ended explains all.
 func (f *FS) exited(d dir, s *Subject, err error) error {
+	var of *PeerError
+	if errors.As(err, &of) {
+		if err = of.Err; fleeting(err) && !errors.Is(err, errMoving) {
+			err = ErrExited
+		}
+		i := slices.IndexFunc(s.Peers, func(p Peer) bool { return p.Process.PID == of.PID })
+		return &PeerError{of.PID, fmt.Errorf("process %d %s: %w", of.PID, s.Peers[i].Process.Command, err)}
+	}
 	var now Process
 	if stat := readStat(d, &now); gone(err) || stat != nil || now.Exiting {
 		return fmt.Errorf("process %d %s: %w", s.Process.PID, s.Process.Command, ErrExited)
 	}
 	return fmt.Errorf("read process %d: %w", s.Process.PID, err)
 }
+
+// PeerError says of a peer why it could not be read.
+type PeerError struct {
+	PID int
+	Err error
+}
+
+// Error names the process.
+func (e *PeerError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *PeerError) Unwrap() error { return e.Err }
 
 // readSubject reads everything once; settled is false if the process moved
 // meanwhile, so that what was read belongs to different moments.
@@ -161,6 +186,9 @@ func (f *FS) readSubject(e entrant, d dir, others []dir, s *Subject) (settled bo
 		return false, err
 	}
 	s.Own, s.Reason = nil, ""
+	for i := range s.Peers {
+		s.Peers[i].Own = nil
+	}
 	ns := s.Process.CgroupNS
 	switch {
 	case ns == 0:
@@ -175,7 +203,17 @@ func (f *FS) readSubject(e entrant, d dir, others []dir, s *Subject) (settled bo
 			s.Peers[i].Own = s.Peers[i].Host
 		}
 	default:
-		if err := f.readThere(e, d, others, s); err != nil {
+		// While it is open the namespace lives on, so that no other one can get
+		// its number, by which it is told whether the process changed over.
+		g, err := e.open(d, ns)
+		if err == nil {
+			defer g.close()
+			err = f.readInside(g, d, others, s)
+		}
+		if errors.Is(err, errChanged) {
+			return false, nil
+		}
+		if err := s.refused(err); err != nil {
 			return false, err
 		}
 	}
@@ -212,80 +250,8 @@ func (f *FS) readHere(d dir, others []dir, s *Subject) error {
 	}
 	for i, o := range others {
 		if s.Peers[i].Host, err = f.readCgroups(o, nil); err != nil {
-			return fmt.Errorf("peer %d: cgroup: %w", s.Peers[i].Process.PID, err)
+			return &PeerError{s.Peers[i].Process.PID, err}
 		}
 	}
 	return nil
-}
-
-// readThere reads the same as a member of the process's cgroup namespace. A
-// refused entry is a reason, not an error.
-func (f *FS) readThere(e entrant, d dir, others []dir, s *Subject) error {
-	own := &View{}
-	peers := make([]*Cgroups, len(others))
-	err := e.in(d, s.Process.CgroupNS, func(in lens) error {
-		var err error
-		if own.Cgroups, err = f.cgroupsThrough(in, d); err != nil {
-			return err
-		}
-		for i, o := range others {
-			if peers[i], err = f.cgroupsThrough(in, o); err != nil {
-				return fmt.Errorf("peer %d: %w", s.Peers[i].Process.PID, err)
-			}
-		}
-		if s.Host.Mounts != nil {
-			own.Mounts, err = tableFrom(in.open(d, "mountinfo"))
-		}
-		return err
-	})
-	switch {
-	case err == nil:
-		s.Own = own
-		for i := range peers {
-			s.Peers[i].Own = peers[i]
-		}
-	case errors.Is(err, errChanged):
-	case fleeting(err):
-		return err
-	default:
-		s.Reason = reason(err)
-		s.Skipped = append(s.Skipped, Skipped{PID: s.Process.PID, What: "cgroup namespace", Reason: s.Reason})
-	}
-	return nil
-}
-
-func (f *FS) cgroupsThrough(in lens, d dir) (*Cgroups, error) {
-	text, err := in.read(d, "cgroup", nil)
-	if err != nil {
-		return nil, err
-	}
-	return f.intern.cgroups(text)
-}
-
-// unchanged tells whether subject and peers still are where they were, so that
-// both views are of the same moment.
-func (f *FS) unchanged(d dir, others []dir, s *Subject) (bool, error) {
-	again, err := f.readCgroups(d, nil)
-	if err != nil {
-		return false, err
-	}
-	if ns, err := d.link("ns/cgroup"); err == nil && nsOf(ns, nil) != s.Process.CgroupNS {
-		return false, nil
-	}
-	same := again == s.Host.Cgroups
-	for i, o := range others {
-		c, err := f.readCgroups(o, nil)
-		if err != nil {
-			return false, fmt.Errorf("peer %d: cgroup: %w", s.Peers[i].Process.PID, err)
-		}
-		same = same && c == s.Peers[i].Host
-	}
-	var now Process
-	if err := readStat(d, &now); err != nil {
-		return false, err
-	}
-	if now.Exiting {
-		return false, errNoNamespace
-	}
-	return same, nil
 }

@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func skipped(pid int, err error) Skipped {
 }
 
 // readProcess returns a process and those of its threads that are asked for.
-func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, []Skipped) {
+func (f *FS) readProcess(pid int, want Want, buf []byte) ([]Task, []Skipped) {
 	if f.tree.hides(pid) {
 		return []Task{{PID: pid, TID: pid}}, []Skipped{skipped(pid, errHidden)}
 	}
@@ -59,7 +60,7 @@ func (f *FS) readProcess(pid int, want Want, threads bool, buf []byte) ([]Task, 
 		return []Task{leader}, []Skipped{skipped(pid, err)}
 	}
 	tasks := []Task{leader}
-	if want.Threads || threads {
+	if want.Threads || slices.Contains(want.ThreadsOf, pid) {
 		tasks = append(tasks, f.strayThreads(leader, want.Views, buf)...)
 	}
 	return tasks, nil
@@ -118,7 +119,7 @@ func namespaceLink(text string, err error) (uint64, error) {
 	if ns := nsOf(text, nil); ns != 0 {
 		return ns, nil
 	}
-	return 0, &readError{"ns/cgroup", fmt.Errorf("%q names no namespace", clip([]byte(text)))}
+	return 0, &readError{"ns/cgroup", fmt.Errorf("%q names no namespace", clip(text))}
 }
 
 // readViews reads what a view of the task is judged by. A mount namespace or

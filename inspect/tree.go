@@ -3,7 +3,6 @@ package inspect
 import (
 	"errors"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/prometheus/procfs"
@@ -16,6 +15,9 @@ type tree interface {
 	// pids and threads list the processes, and the threads of one.
 	pids() ([]int, error)
 	threads(pid int) ([]int, error)
+	// eachPIDs gives the processes, and those that the procfs is known to hide,
+	// in pieces as they are found, until give returns false.
+	eachPIDs(give func([]int) bool) error
 	// hides tells whether there is a process with this ID that the reader may
 	// not know of (hidepid, proc(5)).
 	hides(pid int) bool
@@ -24,8 +26,9 @@ type tree interface {
 	// link and read answer for names at the top of the tree.
 	link(name string) (string, error)
 	read(name string) ([]byte, error)
-	// entrant returns a reader that can go into cgroup namespaces.
-	entrant() entrant
+	// entering runs do with a reader that can go into cgroup namespaces. do may
+	// be cut short: what it is to give must until then say errAstray.
+	entering(do func(entrant))
 	// reader says in whose view everything is read.
 	reader() Reader
 	// system answers what no procfs holds.
@@ -42,8 +45,9 @@ type dir interface {
 	link(name string) (string, error)
 	// read returns a small file whole, in buf if it fits.
 	read(name string, buf []byte) ([]byte, error)
-	// open returns a file to be streamed.
+	// open returns a file to be streamed, hold a small one to be read again.
 	open(name string) (io.ReadCloser, error)
+	hold(name string) (held, error)
 	// names returns the entries of a directory below it.
 	names(name string) ([]string, error)
 	close()
@@ -51,15 +55,20 @@ type dir interface {
 
 // entrant goes into cgroup namespaces, one after the other.
 type entrant interface {
-	// in enters the cgroup namespace of d's process, which must be ns, and
-	// runs do, whose reads are those of a member of that namespace.
-	in(d dir, ns uint64, do func(lens) error) error
+	// open opens the cgroup namespace of d's process, which must be ns.
+	open(d dir, ns uint64) (gate, error)
+}
+
+// gate is an open cgroup namespace.
+type gate interface {
+	// in runs do, whose reads are those of a member of the namespace.
+	in(do func(lens) error) error
 	close()
 }
 
 // lens reads a file of a process as a member of a namespace does.
 type lens interface {
-	read(d dir, name string, buf []byte) ([]byte, error)
+	again(file held, buf []byte) ([]byte, error)
 	open(d dir, name string) (io.ReadCloser, error)
 }
 
@@ -103,6 +112,38 @@ func (t *fsTree) live() bool { return t.real }
 
 func (t *fsTree) pids() ([]int, error) { return numbers(t.lib.AllProcs()) }
 
+// eachPIDs does what pids does, but the library gives nothing before the last
+// process is found, and on a large host that takes as long as a tenth of the
+// rest.
+func (t *fsTree) eachPIDs(give func([]int) bool) error {
+	fd, err := fsDir(t.fd).file(".")
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if t.hides(1) && !give([]int{1}) {
+		return nil
+	}
+	buf := make([]byte, 2048)
+	var names []string
+	for {
+		n, err := retry(func() (int, error) { return unix.ReadDirent(fd, buf) })
+		if err != nil || n == 0 {
+			return err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names[:0])
+		pids := make([]int, 0, len(names))
+		for _, name := range names {
+			if pid, err := strconv.Atoi(name); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+		if !give(pids) {
+			return nil
+		}
+	}
+}
+
 func (t *fsTree) threads(pid int) ([]int, error) { return numbers(t.lib.AllThreads(pid)) }
 
 func numbers(procs procfs.Procs, err error) ([]int, error) {
@@ -142,96 +183,6 @@ func (t *fsTree) link(name string) (string, error) { return fsDir(t.fd).link(nam
 func (t *fsTree) read(name string) ([]byte, error) { return fsDir(t.fd).read(name, nil) }
 
 func (t *fsTree) close() error { return unix.Close(t.fd) }
-
-// smallFile is room for stat, status and most cgroup files, in bytes.
-const smallFile = 2048
-
-// fsDir is a directory's descriptor.
-type fsDir int
-
-func (d fsDir) link(name string) (string, error) {
-	var buf [256]byte
-	for size := len(buf); ; size *= 4 {
-		b := buf[:]
-		if size > len(buf) {
-			b = make([]byte, size)
-		}
-		n, err := unix.Readlinkat(int(d), name, b)
-		if err != nil {
-			return "", err
-		}
-		if n < len(b) {
-			return string(b[:n]), nil
-		}
-	}
-}
-
-func (d fsDir) read(name string, buf []byte) ([]byte, error) {
-	fd, err := d.file(name)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(fd)
-	if cap(buf) < smallFile {
-		buf = make([]byte, 0, smallFile)
-	}
-	buf = buf[:0]
-	for {
-		n, err := retry(func() (int, error) { return unix.Read(fd, buf[len(buf):cap(buf)]) })
-		if err != nil {
-			return nil, err
-		}
-		buf = buf[:len(buf)+n]
-		// The files read so are rendered in one piece (single_open in
-		// fs/seq_file.c), so a short read is the last: one call saved per file.
-		if n == 0 || len(buf) < cap(buf) {
-			return buf, nil
-		}
-		buf = append(buf, make([]byte, len(buf))...)[:len(buf)]
-	}
-}
-
-func (d fsDir) open(name string) (io.ReadCloser, error) {
-	fd, err := d.file(name)
-	if err != nil {
-		return nil, err
-	}
-	return fsFile(fd), nil
-}
-
-// file opens for reading without ever waiting: a FIFO planted in a recorded
-// tree would block else.
-func (d fsDir) file(name string) (int, error) {
-	return retry(func() (int, error) {
-		return unix.Openat(int(d), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	})
-}
-
-func (d fsDir) names(name string) ([]string, error) {
-	fd, err := d.file(name)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	return f.Readdirnames(-1)
-}
-
-func (d fsDir) close() { unix.Close(int(d)) }
-
-// fsFile reads a descriptor without the run-time's poller, which procfs has no
-// use for.
-type fsFile int
-
-func (f fsFile) Read(p []byte) (int, error) {
-	n, err := retry(func() (int, error) { return unix.Read(int(f), p) })
-	if err == nil && n == 0 && len(p) > 0 {
-		return 0, io.EOF
-	}
-	return max(n, 0), err
-}
-
-func (f fsFile) Close() error { return unix.Close(int(f)) }
 
 // retry repeats a call that a signal interrupted.
 func retry(call func() (int, error)) (int, error) {

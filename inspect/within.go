@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 )
 
 // maxForeignViews bounds how many processes of other cgroup namespaces are
@@ -41,7 +40,7 @@ func (r *recorder) within(ctx context.Context) error {
 			return nil
 		}
 		err := r.each(ctx, len(places), func(i int, _ []byte) {
-			r.enter(places[i])
+			r.tree.entering(func(e entrant) { r.enter(e, places[i]) })
 			r.inside.Add(1)
 		})
 		if err != nil {
@@ -129,9 +128,7 @@ func (r *recorder) want(p *inside, others []taskID) {
 
 // enter goes into a namespace with the first member that lets the reader in,
 // and looks at all that is wanted there.
-func (r *recorder) enter(p *inside) {
-	e := r.tree.entrant()
-	defer e.close()
+func (r *recorder) enter(e entrant, p *inside) {
 	wanted := p.wanted
 	for _, member := range p.members {
 		for len(wanted) > 0 {
@@ -182,8 +179,7 @@ func (r *recorder) look(e entrant, p *inside, member taskID, s sight) (text stri
 }
 
 // agree tells whether a cgroup file from within can be of the same moment as the
-// one from outside. In the initial cgroup namespace a path ends with all that
-// another namespace shows of it behind its leading "..".
+// one from outside.
 func (r *recorder) agree(s sight, within string) bool {
 	if s.file != "cgroup" || !r.Reader.Initial() {
 		return true
@@ -193,17 +189,7 @@ func (r *recorder) agree(s sight, within string) bool {
 	if err1 != nil || err2 != nil {
 		return true // odd as it is, it is what there is
 	}
-	for _, m := range own.Memberships {
-		at, ok := host.Of(m.Hierarchy.Label)
-		path := m.Path
-		for Outside(path) {
-			path = path[len("/.."):]
-		}
-		if ok && !m.Cut && !at.Cut && path != "/" && !strings.HasSuffix(at.Path, path) {
-			return false
-		}
-	}
-	return true
+	return agree(host, own, true)
 }
 
 // read reads a file from within; what cannot be read is empty. The error is that
@@ -214,7 +200,12 @@ func (r *recorder) read(e entrant, ns uint64, member taskID, s sight) (text stri
 		return "", err
 	}
 	defer d.close()
-	err = e.in(d, ns, func(in lens) error {
+	g, err := e.open(d, ns)
+	if err != nil {
+		return "", err
+	}
+	defer g.close()
+	err = g.in(func(in lens) error {
 		target, err := r.tree.process(s.task.pid, s.task.tid)
 		if err != nil {
 			return nil

@@ -15,12 +15,11 @@ const schemaVersion = 1
 
 // writeJSON writes one document.
 func writeJSON(w io.Writer, document any) error {
-	text, err := json.MarshalIndent(document, "", "  ")
-	if err != nil {
+	in := newIndenter(w)
+	if err := json.NewEncoder(in).Encode(document); err != nil {
 		return err
 	}
-	_, err = w.Write(append(text, '\n'))
-	return err
+	return in.end()
 }
 
 // text is a string as JSON has it: null if it is not known. A value that is not

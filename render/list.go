@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -102,23 +103,37 @@ type jsonRoot struct {
 	Known               compare.Known `json:"known"`
 }
 
-// ListJSON writes the same as one document.
+// ListJSON writes the same as one document, one namespace after the other, since
+// there may be thousands.
 func ListJSON(w io.Writer, l *List) error {
-	document := struct {
+	text, err := json.Marshal(struct {
 		jsonHead
 		Layout     *string         `json:"layout"`
 		Namespaces []jsonNamespace `json:"namespaces"`
-	}{head(l.Reader, l.Skipped), orNull(l.Layout), []jsonNamespace{}}
-	for i := range l.Namespaces {
-		document.Namespaces = append(document.Namespaces, namespace(&l.Namespaces[i]))
+	}{head(l.Reader, l.Skipped), orNull(l.Layout), []jsonNamespace{}})
+	if err != nil {
+		return err
 	}
-	return writeJSON(w, document)
+	before, after := text[:len(text)-len("]}")], text[len(text)-len("]}"):]
+	in := newIndenter(w)
+	in.Write(before) // end tells its error
+	encoder := json.NewEncoder(in)
+	for i := range l.Namespaces {
+		if i > 0 {
+			in.Write([]byte{','})
+		}
+		if err := encoder.Encode(namespace(&l.Namespaces[i])); err != nil {
+			return err
+		}
+	}
+	in.Write(after)
+	return in.end()
 }
 
 func namespace(n *compare.NamespaceSummary) jsonNamespace {
 	j := jsonNamespace{
 		NS: n.NS, Type: "cgroup", Initial: n.Initial, NProcs: len(n.Processes), PID: n.Processes[0],
-		PIDs: n.Processes, Roots: []jsonRoot{},
+		PIDs: n.Processes, Roots: make([]jsonRoot, 0, len(n.Roots)),
 	}
 	if p := n.First; p.PID != 0 {
 		j.PPID, j.UID, j.User = &p.PPID, &p.UID, orNull(p.User)

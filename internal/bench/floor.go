@@ -1,99 +1,116 @@
 package main
 
 import (
-	"os"
+	"encoding/json"
 	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// floorLinks is the least that a list of namespaces costs: the names in /proc
-// and one link of each process.
-func floorLinks() error {
-	pids, proc, err := names()
+// The floors are the least that a tool could do to answer; they print nothing.
+const (
+	floorLinks = "links" // the names in /proc, and one link of each process
+	floorEnter = "enter" // that, and one file read in each cgroup namespace
+	floorViews = "views" // that, each cgroup file, and each namespace's mounts
+)
+
+// floor is one run. It reads through the descriptor of /proc.
+type floor struct {
+	proc int
+	text []byte
+	link [64]byte
+}
+
+func floorStage(argument string) error {
+	var kind string
+	if err := json.Unmarshal([]byte(argument), &kind); err != nil {
+		return err
+	}
+	runtime.LockOSThread() // it enters namespaces
+	proc, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	var buf [64]byte
-	for _, pid := range pids {
-		unix.Readlinkat(proc, pid+"/ns/cgroup", buf[:])
+	f := &floor{proc: proc, text: make([]byte, 64<<10)}
+	pids, err := f.names()
+	if err != nil {
+		return err
+	}
+	for _, pid := range f.look(pids, kind == floorViews) {
+		if kind != floorLinks {
+			f.enter(pid)
+		}
 	}
 	return nil
 }
 
-// floorViews enters each cgroup namespace once; with views it also reads the
-// cgroup file of each process, and one mountinfo of each mount namespace.
-func floorViews(views bool) error {
-	runtime.LockOSThread()
-	pids, proc, err := names()
-	if err != nil {
-		return err
-	}
-	var link [64]byte
-	text := make([]byte, 64<<10)
-	entered, mounts := map[string]bool{}, map[string]bool{}
-	var first []string
-	for _, pid := range pids {
-		n, err := unix.Readlinkat(proc, pid+"/ns/cgroup", link[:])
-		if err != nil {
-			continue
+// names are the numbered entries of /proc.
+func (f *floor) names() ([]string, error) {
+	var names []string
+	for {
+		n, err := unix.ReadDirent(f.proc, f.text)
+		if err != nil || n == 0 {
+			return names, err
 		}
-		if ns := string(link[:n]); !entered[ns] {
-			entered[ns] = true
+		var some []string
+		_, _, some = unix.ParseDirent(f.text[:n], -1, nil)
+		for _, name := range some {
+			if _, err := strconv.Atoi(name); err == nil {
+				names = append(names, name)
+			}
+		}
+	}
+}
+
+// look reads one link of each process and returns one process of each cgroup
+// namespace. With views it also reads each cgroup file, and one mountinfo for
+// each mount namespace.
+func (f *floor) look(pids []string, views bool) (first []string) {
+	namespaces, mounts := map[string]bool{}, map[string]bool{}
+	for _, pid := range pids {
+		if f.isNew(pid+"/ns/cgroup", namespaces) {
 			first = append(first, pid)
 		}
 		if !views {
 			continue
 		}
-		read(proc, pid+"/cgroup", text)
-		n, err = unix.Readlinkat(proc, pid+"/ns/mnt", link[:])
-		if err != nil {
-			continue
-		}
-		if ns := string(link[:n]); !mounts[ns] {
-			mounts[ns] = true
-			read(proc, pid+"/mountinfo", text)
+		f.read(pid + "/cgroup")
+		if f.isNew(pid+"/ns/mnt", mounts) {
+			f.read(pid + "/mountinfo")
 		}
 	}
-	for _, pid := range first {
-		fd, err := unix.Openat(proc, pid+"/ns/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		unix.Setns(fd, unix.CLONE_NEWCGROUP)
-		unix.Close(fd)
-		read(proc, pid+"/cgroup", text)
-	}
-	return nil
+	return first
 }
 
-func names() ([]string, int, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, 0, err
+// isNew tells whether a link names a namespace that was not seen before.
+func (f *floor) isNew(name string, seen map[string]bool) bool {
+	n, err := unix.Readlinkat(f.proc, name, f.link[:])
+	if err != nil || seen[string(f.link[:n])] {
+		return false
 	}
-	all, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, 0, err
-	}
-	var pids []string
-	for _, name := range all {
-		if _, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, name)
-		}
-	}
-	return pids, int(dir.Fd()), nil
+	seen[string(f.link[:n])] = true
+	return true
 }
 
-func read(proc int, name string, buf []byte) {
-	fd, err := unix.Openat(proc, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func (f *floor) enter(pid string) {
+	fd, err := unix.Openat(f.proc, pid+"/ns/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	if unix.Setns(fd, unix.CLONE_NEWCGROUP) == nil {
+		f.read(pid + "/cgroup")
+	}
+	unix.Close(fd)
+}
+
+func (f *floor) read(name string) {
+	fd, err := unix.Openat(f.proc, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	for {
-		n, err := unix.Read(fd, buf)
-		if n <= 0 || err != nil {
+		if n, err := unix.Read(fd, f.text); n <= 0 || err != nil {
 			break
 		}
 	}

@@ -2,61 +2,120 @@
 // processes in hundreds of cgroup namespaces, in a PID namespace of its own, and
 // times whole processes there, beside what people use today and beside the
 // least that any such tool could do. It is no part of the tool.
+//
+//	bench                          measure, and print the tables
+//	bench -doc FILE                put them into FILE too, between its markers
+//	bench -n 10000 -- COMMAND...   make one farm and run a command there
 package main
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 func main() {
-	if len(os.Args) > 1 {
-		if stage, ok := stages[os.Args[1]]; ok {
-			exitOn(stage(os.Args[2:]))
-			return
-		}
-	}
-	exitOn(run())
-}
-
-// stages are what the program runs itself as.
-var stages = map[string]func([]string) error{
-	"host":   hostStage,
-	"leader": leaderStage,
-	"floor1": func([]string) error { return floorLinks() },
-	"floor2": func([]string) error { return floorViews(false) },
-	"floor3": func([]string) error { return floorViews(true) },
-}
-
-func exitOn(err error) {
-	if err != nil {
+	if err := dispatch(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	sizes := flag.String("n", "1000,5000,10000,20000", "numbers of processes")
-	spaces := flag.Int("k", 500, "number of cgroup namespaces")
-	runs := flag.Int("runs", 5, "runs of each command, after one to warm up")
-	stale := flag.Bool("stale", false, "let all share one mount namespace, with stale mounts")
-	binary := flag.String("binary", "build/nsinspect", "the tool")
-	flag.Parse()
+// stages are what the program runs itself as, with one argument.
+var stages = map[string]func(string) error{"host": hostStage, "leader": leaderStage, "floor": floorStage}
+
+func dispatch(args []string) error {
+	if len(args) == 2 {
+		if stage, ok := stages[args[0]]; ok {
+			return stage(args[1])
+		}
+	}
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("it takes root to make cgroups and namespaces")
+		return errors.New("it takes root to make cgroups and namespaces")
 	}
-	fmt.Println(machine())
-	for _, size := range strings.Split(*sizes, ",") {
-		n, err := strconv.Atoi(size)
-		if err != nil {
-			return err
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	return o.run(ctx)
+}
+
+// options are the command line.
+type options struct {
+	job
+	sizes []int
+	kinds []bool // stale or not
+	doc   string
+}
+
+func parse(args []string) (*options, error) {
+	o := &options{}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	sizes := flags.String("n", "1000,5000,10000,20000", "numbers of processes")
+	flags.IntVar(&o.Farm.K, "k", 500, "number of cgroup namespaces")
+	flags.IntVar(&o.Runs, "runs", 9, "runs of each command, after one to warm up")
+	farms := flags.String("farms", "healthy,stale", "kinds of farms")
+	flags.StringVar(&o.Tool, "tool", "build/nsinspect", "the tool to measure")
+	flags.StringVar(&o.doc, "doc", "", "put the tables into this file, between its markers")
+	err := flags.Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	o.Command = flags.Args()
+	if o.Tool, err = filepath.Abs(o.Tool); err != nil {
+		return nil, err
+	}
+	for _, text := range strings.Split(*sizes, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < o.Farm.K || o.Farm.K < 1 || o.Runs < 1 {
+			return nil, fmt.Errorf("%s processes in %d namespaces, %d runs: each namespace takes a process, and each command a run", text, o.Farm.K, o.Runs)
 		}
-		if err := onHost(host{n: n, k: *spaces, runs: *runs, stale: *stale, binary: *binary}); err != nil {
-			return err
+		o.sizes = append(o.sizes, n)
+	}
+	for _, kind := range strings.Split(*farms, ",") {
+		if kind != "healthy" && kind != "stale" {
+			return nil, fmt.Errorf("no farm is called %q: they are healthy and stale", kind)
+		}
+		o.kinds = append(o.kinds, kind == "stale")
+	}
+	return o, nil
+}
+
+// run makes one farm after the other.
+func (o *options) run(ctx context.Context) error {
+	r := report{job: o.job}
+	for _, stale := range o.kinds {
+		for _, n := range o.sizes {
+			j := o.job
+			j.Farm.N, j.Farm.Stale = n, stale
+			m, err := j.do(ctx)
+			if ctx.Err() != nil {
+				return errors.Join(errors.New("interrupted"), err)
+			}
+			if err != nil {
+				return err
+			}
+			if m != nil {
+				r.farms = append(r.farms, *m)
+			}
 		}
 	}
-	return nil
+	if len(o.Command) > 0 {
+		return nil
+	}
+	text := r.text()
+	fmt.Print(text)
+	if o.doc == "" {
+		return nil
+	}
+	return insert(o.doc, text)
 }

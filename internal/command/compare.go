@@ -60,6 +60,10 @@ func (in *invocation) subject(ctx context.Context, pid int, peers []int) (*inspe
 	if err == nil {
 		return s, nil
 	}
+	var first *inspect.PeerError
+	if !errors.As(err, &first) {
+		return nil, err
+	}
 	alone, failed := in.fs.Subject(ctx, pid, nil)
 	if failed == nil && !errors.Is(err, inspect.ErrNoProcess) {
 		alone.Skipped = append(alone.Skipped, inspect.Skipped{PID: 1, What: "process", Reason: err.Error()})

@@ -30,17 +30,14 @@ func runList(ctx context.Context, in *invocation) (int, error) {
 		return 0, err
 	}
 	in.captured()
-	host, err := in.scan(ctx, inspect.Want{Threads: in.flags.Bool("threads")})
+	host, err := in.scan(ctx, inspect.Want{Threads: in.flags.Bool("threads"), First: true})
 	if err != nil {
 		return 0, err
 	}
 	l := &render.List{Reader: host.Reader, Layout: compare.Layout(host.Own), Skipped: host.Skipped}
 	known := compare.Hierarchies(host)
 	for _, ns := range host.Namespaces {
-		n, ok := summarize(ctx, in, host, ns, known)
-		if ok {
-			l.Namespaces = append(l.Namespaces, n)
-		}
+		l.Namespaces = append(l.Namespaces, in.summarize(ctx, host, ns, known))
 	}
 	if in.format == "json" {
 		err = render.ListJSON(in.out, l)
@@ -51,29 +48,14 @@ func runList(ctx context.Context, in *invocation) (int, error) {
 	return in.finish(statusOK, host.Skipped), err
 }
 
-// summarize describes a namespace by its first process that still lives. Where
-// it could not be entered, a member's mounts may make its roots likely.
-func summarize(ctx context.Context, in *invocation, host *inspect.Host, ns *inspect.Namespace, known []*inspect.Hierarchy) (compare.NamespaceSummary, bool) {
-	var first inspect.Process
-	for len(ns.Members) > 0 {
-		p, ok := in.fs.Describe(ns.Members[0])
-		if ok {
-			first = p
-			break
-		}
-		if !ok && in.fs.Exists(ns.Members[0]) {
-			break
-		}
-		ns.Members = ns.Members[1:]
-	}
-	if len(ns.Members) == 0 {
-		return compare.NamespaceSummary{}, false
-	}
+// summarize tells of one namespace. Where it could not be entered, a member's
+// mounts may make its roots likely.
+func (in *invocation) summarize(ctx context.Context, host *inspect.Host, ns *inspect.Namespace, known []*inspect.Hierarchy) compare.NamespaceSummary {
 	var subject *inspect.Subject
 	if !ns.Entered {
 		subject, _ = in.fs.Subject(ctx, ns.Members[0].TID, nil)
 	}
-	return compare.Summarize(host, ns, known, first, subject), true
+	return compare.Summarize(host, ns, known, subject)
 }
 
 // unseen says on standard error what a table has no place for.

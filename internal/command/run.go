@@ -11,7 +11,9 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -75,17 +77,31 @@ type runner struct {
 
 // sink remembers the first error of a write, so that none is lost in a library.
 type sink struct {
-	w   io.Writer
-	err error
+	w       io.Writer
+	err     error
+	writing atomic.Bool
 }
 
 func (s *sink) Write(p []byte) (int, error) {
 	if s.err != nil {
 		return 0, s.err
 	}
+	s.writing.Store(true)
+	defer s.writing.Store(false)
 	n, err := s.w.Write(p)
 	s.err = err
 	return n, err
+}
+
+// abandon sees to it that a Ctrl-C also ends a process that nobody takes the
+// output of: after a moment by what the signal does of itself. Whoever does
+// something else is left to end it.
+func (s *sink) abandon(unhandle func()) {
+	time.Sleep(patience)
+	if s.writing.Load() {
+		unhandle()
+		_ = syscall.Kill(syscall.Getpid(), syscall.SIGINT)
+	}
 }
 
 // reasonOf strips an error of the names that a message has already.
@@ -191,6 +207,7 @@ func (r *runner) do(run action) cli.ActionFunc {
 		defer in.fs.Close()
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 		defer stop()
+		defer context.AfterFunc(ctx, func() { r.out.abandon(stop) })()
 		r.status, err = run(ctx, in)
 		r.interrupted = ctx.Err() != nil
 		return err

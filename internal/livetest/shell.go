@@ -148,6 +148,13 @@ func (s *Shell) Do(format string, args ...any) string {
 	return out
 }
 
+// Loop has the shell do commands over and over, until it ends. It does nothing
+// else any more.
+func (s *Shell) Loop(commands string) {
+	s.t.Helper()
+	s.send("while :; do\n" + commands + "\ndone </dev/null >/dev/null 2>&1\n")
+}
+
 // Try does shell commands and returns what they print and their exit status.
 func (s *Shell) Try(format string, args ...any) (string, int) {
 	s.t.Helper()

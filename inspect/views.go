@@ -1,0 +1,171 @@
+package inspect
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"sync"
+)
+
+// held is a small file of a task that is held open and read again and again:
+// each time it is what the kernel then shows to the thread that reads.
+type held interface {
+	read(buf []byte) ([]byte, error)
+	close()
+}
+
+// both reads a task's cgroup file as the reader sees it and as a member of the
+// namespace behind g does, both of one moment: outside, inside and outside
+// again, as soon after one another as can be, until nothing changed meanwhile.
+// Who comes back to where it was in between is found out if its cgroups have
+// different names.
+func (f *FS) both(g gate, d dir) (host, own *Cgroups, err error) {
+	file, err := d.hold("cgroup")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.close()
+	r := readings.Get().(*reading)
+	defer readings.Put(r)
+	for range maxTries {
+		if err := r.read(g, file); err != nil {
+			return nil, nil, err
+		}
+		if !bytes.Equal(r.before, r.after) {
+			continue
+		}
+		if host, err = f.intern.cgroups(r.after); err != nil {
+			return nil, nil, err
+		}
+		if own, err = f.intern.cgroups(r.inside); err != nil {
+			return nil, nil, err
+		}
+		if agree(host, own, f.Reader.Initial()) {
+			return host, own, nil
+		}
+	}
+	return nil, nil, errMoving
+}
+
+// reading is room for what both reads, kept for the next one.
+type reading struct{ before, inside, after []byte }
+
+var readings = sync.Pool{New: func() any { return &reading{} }}
+
+func (r *reading) read(g gate, file held) (err error) {
+	if r.before, err = file.read(r.before); err != nil {
+		return err
+	}
+	err = g.in(func(in lens) (err error) {
+		r.inside, err = in.again(file, r.inside)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.after, err = file.read(r.after)
+	return err
+}
+
+// agree tells whether two views can be of the same moment: what the one shows of
+// a cgroup's path behind its leading ".." is the end of what the other does. A
+// reader in the initial cgroup namespace sees the whole path, so that no other
+// sees more of it.
+func agree(host, own *Cgroups, initial bool) bool {
+	for _, m := range own.Memberships {
+		at, ok := host.Of(m.Hierarchy.Label)
+		if !ok || m.Cut || at.Cut {
+			continue
+		}
+		outside, inside := tail(at.Path), tail(m.Path)
+		if !strings.HasSuffix(outside, inside) && (initial || !strings.HasSuffix(inside, outside)) {
+			return false
+		}
+	}
+	return true
+}
+
+// tail is what is behind a path's leading "..", or nothing: "/a/b". The kernel
+// marks the path of a removed cgroup, also if that is the root directory.
+func tail(path string) string {
+	for Outside(path) {
+		path = path[len("/.."):]
+	}
+	path = strings.TrimSuffix(path, " (deleted)")
+	if path == "/" {
+		return ""
+	}
+	return path
+}
+
+// readInside reads the cgroups in both views, and the mounts as a member of the
+// subject's cgroup namespace.
+func (f *FS) readInside(g gate, d dir, others []dir, s *Subject) error {
+	host, own, err := f.both(g, d)
+	if err != nil {
+		return err
+	}
+	view := &View{Cgroups: own}
+	s.Process.Cgroups, s.Host.Cgroups = host, host
+	for i, o := range others {
+		p := &s.Peers[i]
+		if host, own, err = f.both(g, o); err != nil {
+			return &PeerError{p.Process.PID, err}
+		}
+		p.Host, p.Own = host, own
+	}
+	if s.Host.Mounts != nil {
+		err = g.in(func(in lens) (err error) {
+			view.Mounts, err = tableFrom(in.open(d, "mountinfo"))
+			return err
+		})
+	}
+	if err == nil {
+		s.Own = view
+	}
+	return err
+}
+
+// refused makes of an error that kept the reader out a reason.
+func (s *Subject) refused(err error) error {
+	var of *PeerError
+	if err == nil || fleeting(err) || errors.As(err, &of) {
+		return err
+	}
+	s.Reason = reason(err)
+	s.Skipped = append(s.Skipped, Skipped{PID: s.Process.PID, What: "cgroup namespace", Reason: s.Reason})
+	return nil
+}
+
+// unchanged tells whether the subject still is where it was. Neither it nor a
+// peer may have been exiting.
+func (f *FS) unchanged(d dir, others []dir, s *Subject) (bool, error) {
+	again, err := f.readCgroups(d, nil)
+	if err != nil {
+		return false, err
+	}
+	if ns, err := d.link("ns/cgroup"); err == nil && nsOf(ns, nil) != s.Process.CgroupNS {
+		return false, nil
+	}
+	for i, o := range others {
+		if err := alive(o); err != nil {
+			return false, &PeerError{s.Peers[i].Process.PID, err}
+		}
+	}
+	if err := alive(d); err != nil {
+		return false, err
+	}
+	return again == s.Host.Cgroups, nil
+}
+
+// alive is nil for a task that was not exiting before.
+func alive(d dir) error {
+	var now Process
+	if err := readStat(d, &now); err != nil {
+		return err
+	}
+	if now.Exiting {
+		return errNoNamespace
+	}
+	return nil
+}
