@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,5 +101,33 @@ func TestLiveReaderInside(t *testing.T) {
 	}
 	if list := r.of("visitor", ""); len(list) != 1 || len(list[0].PIDs) != 1 {
 		t.Errorf("visitors %s", dump(list))
+	}
+}
+
+// One thread of another process in the mount namespace is enough for mending to
+// hurt somebody.
+func TestLiveThreadShares(t *testing.T) {
+	needs(t, "freezer")
+	s := boxed(t, lt.NewHost(t), lt.NewCgroup(t, "freezer"))
+	mnt, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", s.PID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mnt.Close()
+	inside, done, ended := make(chan error), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		inspect.Disposable(func() {
+			inside <- errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(int(mnt.Fd()), unix.CLONE_NEWNS))
+			<-done
+		})
+	}()
+	t.Cleanup(func() { close(done); <-ended })
+	if err := <-inside; err != nil {
+		t.Fatal(err)
+	}
+	f := doctor(t, s.PID).one(t, "stale-mount-root", "error", "freezer", s.PID)
+	if f.Remedy.Safe == nil || *f.Remedy.Safe || len(f.Remedy.Steps) > 0 || !strings.Contains(strings.Join(f.Remedy.Notes, " "), strconv.Itoa(unix.Getpid())) {
+		t.Errorf("%s", dump(f))
 	}
 }

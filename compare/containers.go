@@ -150,7 +150,7 @@ func (g *group) manages(command string) func(*inspect.Hierarchy) bool {
 func (g *group) readOnly(of func(*inspect.Hierarchy) bool) *HierarchyView {
 	for i := range g.views {
 		v := &g.views[i]
-		if m := v.good(); of(v.Hierarchy) && m != nil && m.ReadOnly() {
+		if m := v.Good(); of(v.Hierarchy) && m != nil && m.ReadOnly() {
 			return v
 		}
 	}
@@ -172,7 +172,7 @@ func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 		f, isNew := found.at(placeKey(g), g, g.tasks[:1])
 		if isNew {
 			f.Command = p.Command
-			f.paths(v, v.good())
+			f.paths(v, v.Good())
 			f.Message = fmt.Sprintf("%s manages cgroups, but its mount of %s is read-only: it cannot make any, and what it should start fails", p.Command, v.Hierarchy.Label)
 			f.Remedy.Notes = []string{"let its runtime mount cgroups read-write: --privileged, a user namespace of its own, or podman's --systemd=always; never bind the host's cgroup file system read-only"}
 		}

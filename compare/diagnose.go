@@ -29,10 +29,8 @@ type Diagnosis struct {
 	openFiles bool
 	// shared are the tasks of each mount namespace, once somebody asks.
 	shared map[uint64][]inspect.Task
-	// strangers are tasks whose mount namespace is not known, with the mount
-	// tables that may tell them apart.
-	strangers []inspect.Task
-	tables    []*inspect.MountTable
+	// neighbours are all who may be hurt by mending.
+	neighbours Neighbours
 	// lastRefusal is what refusal found out last.
 	lastRefusal refused
 	split       map[int]bool      // processes with threads that are elsewhere
@@ -67,9 +65,6 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 		} else {
 			d.split[t.PID] = true
 		}
-		if t.MntNS == 0 {
-			d.strangers = append(d.strangers, t)
-		}
 	}
 	hierarchies := Hierarchies(h)
 	for _, ns := range h.Namespaces {
@@ -80,7 +75,7 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 		d.guess(g)
 		g.judge(h.Reader, d.roots[g.task().CgroupNS])
 	}
-	d.rounds = []round{&againRound{}, &rootRound{}, &factRound{}, &proofRound{}}
+	d.rounds = []round{&againRound{}, &rootRound{}, &factRound{}, &proofRound{}, threadRound{}, &remedyRound{}}
 	return d
 }
 

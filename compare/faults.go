@@ -74,7 +74,7 @@ func (d *Diagnosis) foreignMountRoot() []*Finding {
 func (d *Diagnosis) extraMountOutsideRoot() []*Finding {
 	found := newFaults()
 	d.eachView(func(g *group, v *HierarchyView) {
-		good := v.good()
+		good := v.Good()
 		for i := range v.Mounts {
 			m := &v.Mounts[i]
 			if good == nil || !m.Visible || m.Verdict != VerdictStale && m.Verdict != VerdictForeign {

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 
 	"nsinspect/inspect"
 )
@@ -57,6 +58,72 @@ func Hindrance(s *inspect.Subject, v *HierarchyView, m *MountView, members []Mem
 		return fmt.Sprintf("its mount point lies behind a %s mount, which may never answer", m.Behind)
 	}
 	return ""
+}
+
+// mendable are the findings that have a remedy of commands.
+func (d *Diagnosis) mendable() []*Finding {
+	var list []*Finding
+	for _, f := range d.drafts {
+		if f.Check == "stale-mount-root" {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// threadRound looks for threads in the mount namespaces in which something is
+// to be mended: one alone may be there, or in another cgroup namespace than its
+// process.
+type threadRound struct{}
+
+func (threadRound) ask(d *Diagnosis) (q inspect.Questions) {
+	for _, f := range d.mendable() {
+		if f.MntNS != 0 && !slices.Contains(q.Threads, f.MntNS) {
+			q.Threads = append(q.Threads, f.MntNS)
+		}
+	}
+	return q
+}
+
+func (threadRound) learn(d *Diagnosis, a *inspect.Answers) {
+	d.neighbours = NewNeighbours(d.host, a.Threads)
+}
+
+// remedyRound finds out whom mending would hurt, and writes the remedies.
+type remedyRound struct{ owners []uint64 }
+
+func (r *remedyRound) ask(d *Diagnosis) (q inspect.Questions) {
+	for _, f := range d.mendable() {
+		if !slices.Contains(r.owners, f.MntNS) {
+			q.Owners = append(q.Owners, f.task)
+			r.owners = append(r.owners, f.MntNS)
+		}
+	}
+	if len(q.Owners) > 0 {
+		q.Owners = append(q.Owners, inspect.Task{PID: d.host.Reader.PID, TID: d.host.Reader.PID})
+		r.owners = append(r.owners, readerOwner)
+		q.Tables = d.neighbours.Strangers
+	}
+	return q
+}
+
+func (r *remedyRound) learn(d *Diagnosis, a *inspect.Answers) {
+	for i, ns := range r.owners {
+		d.owners[ns] = a.Owners[i]
+	}
+	d.neighbours.Tables = a.Tables
+	for _, f := range d.mendable() {
+		for _, g := range d.groups {
+			if g.subject == nil || len(g.tasks) == 0 || g.task() != f.task {
+				continue
+			}
+			for i := range g.views {
+				if g.views[i].Hierarchy.Label == f.Hierarchy.Label {
+					d.mend(f, g, &g.views[i], f.Mount)
+				}
+			}
+		}
+	}
 }
 
 // command names nsinspect's own way to mend a mount, or nothing where that

@@ -82,7 +82,7 @@ func (d *Diagnosis) bindLeaf() []*Finding {
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
-			m := v.good()
+			m := v.Good()
 			if v.Hierarchy.Version() != 1 || v.RootDirectory != "/" || m == nil || m.NamespaceRoot == "/" {
 				continue
 			}
@@ -118,7 +118,7 @@ func (d *Diagnosis) partialSubmount() []*Finding {
 	d.eachPlace(func(g *group) {
 		for i := range g.views {
 			v := &g.views[i]
-			good := v.good()
+			good := v.Good()
 			for j := range v.Mounts {
 				m := &v.Mounts[j]
 				if good == nil || !m.Visible || m.Verdict != VerdictSub || Contains(m.NamespaceRoot, v.NamespacePath) {

@@ -7,11 +7,9 @@ import (
 	"nsinspect/inspect"
 )
 
-// proofRound drafts the findings, asks the kernel to confirm them, and finds
-// out whom mending would hurt.
+// proofRound drafts the findings and asks the kernel to confirm them.
 type proofRound struct {
 	probed []*Finding
-	owners []uint64
 	// unnamed are drafts whose process was not read for anything else.
 	unnamed []*Finding
 	drafts  []*Finding
@@ -28,32 +26,15 @@ func (r *proofRound) ask(d *Diagnosis) inspect.Questions {
 		}
 	}
 	var q inspect.Questions
-	mendable := false
-	asked := map[uint64]bool{}
 	for _, f := range r.drafts {
 		if f.probe != nil {
 			q.Probes = append(q.Probes, *f.probe)
 			r.probed = append(r.probed, f)
 		}
-		if f.Check == "stale-mount-root" {
-			mendable = true
-			if !asked[f.MntNS] {
-				asked[f.MntNS] = true
-				q.Owners = append(q.Owners, f.task)
-				r.owners = append(r.owners, f.MntNS)
-			}
-		}
-	}
-	for _, f := range r.drafts {
 		if f.PID != 0 && f.Command == "" {
 			q.Processes = append(q.Processes, f.task)
 			r.unnamed = append(r.unnamed, f)
 		}
-	}
-	if mendable {
-		q.Owners = append(q.Owners, inspect.Task{PID: d.host.Reader.PID, TID: d.host.Reader.PID})
-		r.owners = append(r.owners, readerOwner)
-		q.Tables = d.strangers
 	}
 	return q
 }
@@ -73,42 +54,15 @@ func (r *proofRound) learn(d *Diagnosis, a *inspect.Answers) {
 			f.Command = p.Command
 		}
 	}
-	for i, ns := range r.owners {
-		d.owners[ns] = a.Owners[i]
-	}
-	d.tables = a.Tables
-	if len(d.tables) != len(d.strangers) {
-		d.tables = make([]*inspect.MountTable, len(d.strangers))
-	}
 	for _, f := range r.drafts {
 		// The kernel lists the process where the path says: nothing is wrong.
 		if f.Confirmed == nil || *f.Confirmed {
 			d.drafts = append(d.drafts, f)
 		}
 	}
-	d.remedies()
 	sort.SliceStable(d.drafts, func(i, j int) bool {
 		return weight[d.drafts[i].Severity] > weight[d.drafts[j].Severity]
 	})
-}
-
-// remedies writes how the stale mounts are mended.
-func (d *Diagnosis) remedies() {
-	for _, f := range d.drafts {
-		if f.Check != "stale-mount-root" {
-			continue
-		}
-		for _, g := range d.groups {
-			if g.subject == nil || len(g.tasks) == 0 || g.task() != f.task {
-				continue
-			}
-			for i := range g.views {
-				if g.views[i].Hierarchy.Label == f.Hierarchy.Label {
-					d.mend(f, g, &g.views[i], f.Mount)
-				}
-			}
-		}
-	}
 }
 
 // Report concludes.

@@ -138,6 +138,15 @@ var refusals = []refusal{
 	{"one who could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt + 1, noMnt: true, noTable: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
 	}, "could not be found out: run it as root", "?", false},
+	{"a thread of another process uses it", func(w *world, _ *proc) {
+		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, mnt: boxMnt, apart: true, at: []at{{"freezer", "/x", ""}}})
+	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
+	{"a thread of its own is in another cgroup namespace", func(w *world, _ *proc) {
+		w.add(proc{pid: 70, tid: 71, ns: boxNS + 1, mnt: boxMnt, apart: true, at: []at{{"freezer", "/x", ""}}})
+	}, "processes of other cgroup namespaces use its mount namespace (70)", "no", false},
+	{"a thread that could not be read may use it", func(w *world, _ *proc) {
+		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, noMnt: true, noTable: true, apart: true, at: []at{{"freezer", "/x", ""}}})
+	}, "whether 1 process that could not be read uses its mount namespace could not be found out", "?", false},
 	{"one whose mountinfo tells that it does", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, noMnt: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
@@ -252,25 +261,25 @@ func TestSharing(t *testing.T) {
 	)
 	w.procs[6].mounts = []mount{{label: "freezer", point: "/f", root: "/"}}
 	h := w.scan()
-	strangers := Strangers(h)
-	if !slices.Equal(pids(strangers), []int{90, 91, 92}) {
-		t.Fatalf("strangers: %v", pids(strangers))
+	n := NewNeighbours(h, nil)
+	if !slices.Equal(pids(n.Strangers), []int{90, 91, 92}) {
+		t.Fatalf("strangers: %v", pids(n.Strangers))
 	}
-	tables := w.answer(inspect.Questions{Tables: strangers}).Tables
 	id := w.table(w.procs[2], false).Cgroup[0].ID
-	s := SharingOf(h, w.task(w.procs[2]), id, tables)
+	if s := n.Of(w.task(w.procs[2]), id); !slices.Equal(pids(s.Unknown), []int{90, 91, 92}) {
+		t.Errorf("without any tables: %+v", s)
+	}
+	n.Tables = w.answer(inspect.Questions{Tables: n.Strangers}).Tables
+	s := n.Of(w.task(w.procs[2]), id)
 	if s.First || s.Reader || !slices.Equal(pids(s.Others), []int{80, 81, 90}) || !slices.Equal(pids(s.Unknown), []int{92}) {
 		t.Errorf("%+v", s)
 	}
-	if s := SharingOf(h, w.task(w.procs[2]), id, nil); !slices.Equal(pids(s.Unknown), []int{90, 91, 92}) {
-		t.Errorf("without any tables: %+v", s)
-	}
-	if s := SharingOf(h, w.task(w.procs[8]), id, tables); !slices.Equal(pids(s.Unknown), []int{91, 92}) || s.Others != nil && pids(s.Others)[0] != 90 {
+	if s := n.Of(w.task(w.procs[8]), id); !slices.Equal(pids(s.Unknown), []int{91, 92}) || s.Others != nil && pids(s.Others)[0] != 90 {
 		t.Errorf("of one whose own mount namespace is not known: %+v", s)
 	}
 	w.procs[2].mnt, w.procs[3].mnt = hostMnt, hostMnt
-	h = w.scan()
-	if s := SharingOf(h, w.task(w.procs[3]), id, tables); !s.Reader || !s.First || !slices.Equal(pids(s.Others)[:2], []int{1, readerPID}) {
+	n = NewNeighbours(w.scan(), nil)
+	if s := n.Of(w.task(w.procs[3]), id); !s.Reader || !s.First || !slices.Equal(pids(s.Others)[:2], []int{1, readerPID}) {
 		t.Errorf("in the host's: %+v", s)
 	}
 }

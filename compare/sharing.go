@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 
 	"nsinspect/inspect"
 )
@@ -19,34 +20,53 @@ type Sharing struct {
 	Unknown []inspect.Task
 }
 
-// Strangers are the tasks of a host whose mount namespace could not be read.
-// Their mount tables may tell it all the same.
-func Strangers(h *inspect.Host) []inspect.Task {
-	var list []inspect.Task
-	for _, t := range h.Tasks {
-		if t.MntNS == 0 {
-			list = append(list, t)
-		}
-	}
-	return list
+// Neighbours are all who may share a mount namespace with one another.
+type Neighbours struct {
+	reader inspect.Reader
+	tasks  []inspect.Task
+	// Strangers are those whose mount namespace could not be read, as many as
+	// it is sensible to look at. Their mount tables may tell it all the same.
+	Strangers []inspect.Task
+	// Tables are theirs, nil where they could not be read.
+	Tables []*inspect.MountTable
 }
 
-// SharingOf finds who shares the mount namespace of t, which has the mount with
-// this ID. tables are the mount tables of the host's Strangers, nil where they
-// could not be read: mount IDs are unique on a host, so whoever sees the mount
-// is in its namespace.
-func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.MountTable) Sharing {
-	s := Sharing{First: isInit(h, t)}
+// maxStrangers bounds how many mount tables are read for that: whoever may not
+// see the processes of others may not see their threads either, each of them.
+const maxStrangers = 10_000
+
+// NewNeighbours are the tasks of a host and those threads that its reading has
+// not got.
+func NewNeighbours(h *inspect.Host, threads []inspect.Task) Neighbours {
+	n := Neighbours{reader: h.Reader, tasks: slices.Clone(h.Tasks)}
+	known := make(map[int]bool, len(h.Tasks))
+	for _, t := range h.Tasks {
+		known[t.TID] = true
+	}
+	n.tasks = append(n.tasks, slices.DeleteFunc(slices.Clone(threads), func(t inspect.Task) bool { return known[t.TID] })...)
+	for _, t := range n.tasks {
+		if t.MntNS == 0 && len(n.Strangers) < maxStrangers {
+			n.Strangers = append(n.Strangers, t)
+		}
+	}
+	return n
+}
+
+// Of finds who shares the mount namespace of t, which has the mount with this
+// ID: mount IDs are unique on a host, so whoever sees the mount is in its
+// namespace.
+func (n *Neighbours) Of(t inspect.Task, mount int) Sharing {
+	s := Sharing{First: n.isInit(t)}
 	if t.MntNS == 0 {
 		s.Unknown = append(s.Unknown, t) // nothing can be compared with it
 	}
 	strangers := 0
-	for _, o := range h.Tasks {
+	for _, o := range n.tasks {
 		shares := t.MntNS != 0 && o.MntNS == t.MntNS
 		if o.MntNS == 0 {
 			var table *inspect.MountTable
-			if strangers < len(tables) {
-				table = tables[strangers]
+			if strangers < len(n.Tables) {
+				table = n.Tables[strangers]
 			}
 			strangers++
 			if table == nil && (o.PID != t.PID || o.TID != t.TID) {
@@ -57,8 +77,8 @@ func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.Mou
 		if !shares {
 			continue
 		}
-		s.First = s.First || isInit(h, o)
-		s.Reader = s.Reader || o.PID == h.Reader.PID
+		s.First = s.First || n.isInit(o)
+		s.Reader = s.Reader || o.PID == n.reader.PID
 		if o.CgroupNS != t.CgroupNS {
 			s.Others = append(s.Others, o)
 		}
@@ -68,7 +88,7 @@ func SharingOf(h *inspect.Host, t inspect.Task, mount int, tables []*inspect.Mou
 
 // isInit tells whether a task is the host's first process: PID 1, if that is a
 // number of the initial PID namespace.
-func isInit(h *inspect.Host, t inspect.Task) bool { return t.PID == 1 && h.Reader.WholeHost }
+func (n *Neighbours) isInit(t inspect.Task) bool { return t.PID == 1 && n.reader.WholeHost }
 
 func sees(t *inspect.MountTable, id int) bool {
 	for i := range t.Cgroup {
@@ -108,7 +128,7 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 		}
 	case len(s.Unknown) > 0:
 		return Refusal{
-			fmt.Sprintf("whether %s its mount namespace could not be found out", count(len(s.Unknown), "process that could not be read uses", "processes that could not be read use")),
+			fmt.Sprintf("whether %s its mount namespace could not be found out", count(len(merge(nil, pids(s.Unknown))), "process that could not be read uses", "processes that could not be read use")),
 			"run it as root on the host", nil,
 		}
 	case !r.WholeHost:
@@ -123,12 +143,12 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 // task, which come one after the other: on a large host there may be thousands.
 // Which mount it is matters only for strangers.
 func (d *Diagnosis) refusal(t inspect.Task, mount int) Refusal {
-	if len(d.strangers) == 0 {
+	if len(d.neighbours.Strangers) == 0 {
 		mount = 0
 	}
 	last := &d.lastRefusal
 	if last.task != t || last.mount != mount {
-		with := SharingOf(d.host, t, mount, d.tables)
+		with := d.neighbours.Of(t, mount)
 		*last = refused{t, mount, with.Refusal(d.host.Reader, t)}
 	}
 	return last.Refusal
@@ -140,10 +160,3 @@ type refused struct {
 	mount int
 	Refusal
 }
-
-// Alive tells whether the namespace's root directory is known to exist.
-func (h *HierarchyView) Alive() bool { return h.life == Alive }
-
-// Good returns a visible mount through which the process can be found in its
-// own part of the tree, or nil.
-func (h *HierarchyView) Good() *MountView { return h.good() }

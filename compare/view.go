@@ -52,9 +52,9 @@ type HierarchyView struct {
 // directory; false also where that is not known.
 func (h *HierarchyView) Outside() bool { return inspect.Outside(h.NamespacePath) }
 
-// good returns a visible mount through which the process can be found in its
-// own part of the tree.
-func (h *HierarchyView) good() *MountView {
+// Good returns a visible mount through which the process can be found in its
+// own part of the tree, or nil.
+func (h *HierarchyView) Good() *MountView {
 	for i := range h.Mounts {
 		m := &h.Mounts[i]
 		if m.Visible && m.Verdict.Healthy() && h.NamespacePath != "" && Contains(m.NamespaceRoot, h.NamespacePath) {
@@ -79,7 +79,7 @@ func (h *HierarchyView) unclear() bool {
 // lies beside a good one, or one that may be; or beside one that shows the
 // namespace's root, and that the process lies outside of that is the fault.
 func (h *HierarchyView) excused() bool {
-	return h.good() != nil || h.unclear() || h.Outside() && slices.ContainsFunc(h.Mounts, func(m MountView) bool {
+	return h.Good() != nil || h.unclear() || h.Outside() && slices.ContainsFunc(h.Mounts, func(m MountView) bool {
 		return m.Visible && m.NamespaceRoot == "/"
 	})
 }
@@ -196,7 +196,7 @@ func (h *HierarchyView) judge(table *inspect.MountTable) {
 			h.Mounts[i].Verdict = VerdictUnknown // what was not read may cover what was, or be a good one
 		}
 	}
-	good := h.good() != nil
+	good := h.Good() != nil
 	visible := false
 	h.Verdict = VerdictOK
 	for i := range h.Mounts {

@@ -129,7 +129,7 @@ func TestCompare(t *testing.T) {
 		{HostPath: "/sub", NamespacePath: "/", RootDirectory: "/sub", Verdict: VerdictStale},
 	}
 	for i, h := range c.Hierarchies {
-		if h.HostPath != want[i].HostPath || h.NamespacePath != want[i].NamespacePath || h.RootDirectory != want[i].RootDirectory || h.Verdict != want[i].Verdict || h.Outside() || !h.Alive() {
+		if h.HostPath != want[i].HostPath || h.NamespacePath != want[i].NamespacePath || h.RootDirectory != want[i].RootDirectory || h.Verdict != want[i].Verdict || h.Outside() || h.life != Alive {
 			t.Errorf("%+v", h)
 		}
 	}
@@ -151,11 +151,11 @@ func TestCompareOutside(t *testing.T) {
 	if Proven(w.reader, s) {
 		t.Error("a process outside is said to prove the root directory")
 	}
-	if h := Compare(w.reader, s, nil).Hierarchies[0]; h.RootDirectory != "" || h.NamespacePath != "/../x" || !h.Outside() || h.Alive() {
+	if h := Compare(w.reader, s, nil).Hierarchies[0]; h.RootDirectory != "" || h.NamespacePath != "/../x" || !h.Outside() || h.life == Alive {
 		t.Errorf("%+v", h)
 	}
 	roots := rootsOf(t, w.reader, []at{{"freezer", "/sub", "/"}})
-	if h := Compare(w.reader, s, roots).Hierarchies[0]; h.RootDirectory != "/sub" || h.Verdict != VerdictStale || !h.Alive() {
+	if h := Compare(w.reader, s, roots).Hierarchies[0]; h.RootDirectory != "/sub" || h.Verdict != VerdictStale || h.life != Alive {
 		t.Errorf("%+v", h)
 	}
 	s = w.subject(inspect.SubjectQuestion{Task: w.task(w.procs[1])})

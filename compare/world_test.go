@@ -64,6 +64,7 @@ type proc struct {
 	noTable          bool // nor its mountinfo
 	partial          bool // mountinfo was too long
 	ended, moved     bool // since it was first seen
+	apart            bool // a thread that the first reading has not got
 }
 
 // world is a fabricated host. It stands in for package inspect: it gives the
@@ -267,6 +268,9 @@ func (w *world) scan() *inspect.Host {
 	h := &inspect.Host{Reader: w.reader, Kernel: "6.18.0", Tables: map[inspect.TableKey]*inspect.MountTable{}, Skipped: w.skipped}
 	by := map[uint64]*inspect.Namespace{}
 	for _, p := range w.procs {
+		if p.apart {
+			continue
+		}
 		t := w.task(p)
 		h.Tasks = append(h.Tasks, t)
 		if p.pid == w.reader.PID {
@@ -368,6 +372,11 @@ func (w *world) answer(q inspect.Questions) *inspect.Answers {
 		a.Owners = append(a.Owners, or(w.owners[w.find(t.PID, t.TID).mnt], hostUser))
 	}
 	w.answerTasks(q, a)
+	for _, p := range w.procs {
+		if p.apart && len(q.Threads) > 0 && (p.noMnt || slices.Contains(q.Threads, p.mnt)) {
+			a.Threads = append(a.Threads, w.task(p))
+		}
+	}
 	for _, f := range q.Files {
 		text, ok := w.files[path.Join(f.MountPoint, f.Path, f.Name)]
 		answer := inspect.FileAnswer{Text: text}

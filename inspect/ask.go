@@ -16,6 +16,9 @@ type Questions struct {
 	// Owners asks for the owner of these tasks' mount namespaces, Tables for
 	// the mount tables of tasks whose mount namespace could not be read.
 	Owners, Tables []Task
+	// Threads asks for the threads that use these mount namespaces and are in
+	// another mount or cgroup namespace than the leader of their process.
+	Threads []uint64
 	// Still asks which of these tasks are where they were seen.
 	Still []Task
 	// Processes asks what is told of these tasks.
@@ -34,7 +37,7 @@ type SubjectQuestion struct {
 
 // Empty tells whether there is nothing to ask.
 func (q *Questions) Empty() bool {
-	return len(q.Subjects)+len(q.Kin)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Still) == 0 &&
+	return len(q.Subjects)+len(q.Kin)+len(q.Directories)+len(q.Probes)+len(q.Owners)+len(q.Tables)+len(q.Threads)+len(q.Still) == 0 &&
 		len(q.Processes)+len(q.Files) == 0 && !q.OpenNamespaces
 }
 
@@ -50,7 +53,10 @@ type Answers struct {
 	Owners []uint64
 	// Tables are nil where they could not be read.
 	Tables []*MountTable
-	Still  []bool
+	// Threads are those found, and those of which it could not be read: these
+	// have no mount namespace. The reader's own are left out.
+	Threads []Task
+	Still   []bool
 	// Processes are nil where the task has ended or cannot be read.
 	Processes      []*Process
 	Files          []FileAnswer
@@ -84,8 +90,11 @@ func (f *FS) Answer(ctx context.Context, q Questions) (*Answers, error) {
 	a.Still = parallel(ctx, f, q.Still, f.still)
 	a.Processes = parallel(ctx, f, q.Processes, f.details)
 	a.Files = parallel(ctx, f, q.Files, f.system.cgroupFile)
+	var err error
+	if a.Threads, err = f.threadsIn(ctx, q.Threads); err != nil {
+		return nil, err
+	}
 	if q.OpenNamespaces {
-		var err error
 		if a.OpenNamespaces, err = f.openNamespaces(ctx); err != nil {
 			return nil, err
 		}

@@ -17,11 +17,17 @@ import (
 func (r *reading) gate(ctx context.Context, p *Plan) error {
 	task := r.subject.Process.Task
 	self := inspect.Task{PID: r.fs.Reader.PID, TID: r.fs.Reader.PID}
-	a, err := r.fs.Answer(ctx, inspect.Questions{Tables: compare.Strangers(r.host), Owners: []inspect.Task{task, self}})
+	a, err := r.fs.Answer(ctx, inspect.Questions{Threads: []uint64{task.MntNS}, Owners: []inspect.Task{task, self}})
 	if err != nil {
 		return err
 	}
-	with := compare.SharingOf(r.host, task, p.jobs[0].old.ID, a.Tables)
+	near := compare.NewNeighbours(r.host, a.Threads)
+	b, err := r.fs.Answer(ctx, inspect.Questions{Tables: near.Strangers})
+	if err != nil {
+		return err
+	}
+	near.Tables = b.Tables
+	with := near.Of(task, p.jobs[0].old.ID)
 	with.Unknown = slices.DeleteFunc(with.Unknown, func(t inspect.Task) bool { return !r.fs.Exists(t) && t.PID != task.PID })
 	refusal := with.Refusal(r.fs.Reader, task)
 	p.Refusal, p.Hint = refusal.Why, refusal.Hint
