@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -83,6 +84,32 @@ func insideUser(t *testing.T, s *lt.Shell, label string) {
 	}
 	if len(r.of("reader-not-initial", "")) != 1 {
 		t.Errorf("inside: %s", dump(r.Findings))
+	}
+}
+
+// Commands that are pasted too late, or whose process changes its namespaces
+// between two of them, mount nothing and say why.
+func TestLiveRemedyTooLate(t *testing.T) {
+	needs(t, "freezer")
+	for _, shell := range []string{"sh", "bash --norc -i"} {
+		for _, done := range []int{0, 2} {
+			t.Run(fmt.Sprintf("%s after %d steps", shell, done), func(t *testing.T) {
+				s := boxed(t, lt.NewHost(t), lt.NewCgroup(t, "freezer"))
+				f := doctor(t, s.PID).one(t, "stale-mount-root", "error", "freezer", s.PID)
+				late := f
+				f.Remedy.Steps, late.Remedy.Steps = f.Remedy.Steps[:done], f.Remedy.Steps[done:]
+				paste(t, jsonRemedy(f))
+				s.Become("unshare", "-C", "--")
+				before := lt.HostView(t, s.PID).Mountinfo
+				r := lt.Execute(t, "sh", "-c", `printf '%s\n' "$1" | `+shell, "sh", jsonRemedy(late))
+				if r.Status == 0 || !strings.Contains(r.Stderr, fmt.Sprintf("\n%d has ended or has other namespaces now\n", s.PID)) && !strings.HasPrefix(r.Stderr, fmt.Sprintf("%d has ended", s.PID)) {
+					t.Errorf("status %d\n%s", r.Status, r.Stderr)
+				}
+				if after := lt.HostView(t, s.PID).Mountinfo; after != before {
+					t.Errorf("the mounts changed from\n%s\nto\n%s", before, after)
+				}
+			})
+		}
 	}
 }
 

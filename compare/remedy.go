@@ -109,12 +109,14 @@ func stackedOn(v *HierarchyView, m *MountView) bool {
 // steps are the commands: only the host's programs run, in the task's mount
 // namespace by file descriptor (-N), and mount(2) is called by a member of its
 // cgroup namespace (nsenter -C), which is what gives the new mount its root.
+// Whatever changes something is behind the guard, and the mount once more: in
+// the initial cgroup namespace it would change the whole host's hierarchy.
 func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
 	pid := fmt.Sprint(t.TID) // a thread has namespaces of its own
 	inside := func(argv ...string) []string {
 		return append([]string{"nsenter", "-t", pid, "-C", "--"}, argv...)
 	}
-	list := [][]string{{"sh", "-c", fmt.Sprintf(`test "$(readlink /proc/%s/ns/mnt)" = 'mnt:[%d]'`, pid, t.MntNS)}}
+	list := [][]string{guard(t)}
 	if m.Parent.Shared {
 		list = append(list, inside("mount", "-N", pid, "--make-slave", m.Parent.MountPoint))
 	}
@@ -127,7 +129,14 @@ func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
 	if h.Version() == 1 {
 		source = strings.TrimPrefix(h.Label, "name=")
 	}
-	return append(list, inside(append(mount, source, m.MountPoint)...))
+	return append(list, guard(t), inside(append(mount, source, m.MountPoint)...))
+}
+
+// guard fails, and says why, unless the task is there and where it was seen.
+func guard(t inspect.Task) []string {
+	return []string{"sh", "-c", fmt.Sprintf(
+		`test "$(readlink /proc/%[1]d/ns/mnt) $(readlink /proc/%[1]d/ns/cgroup)" = 'mnt:[%[2]d] cgroup:[%[3]d]' || ! echo '%[1]d has ended or has other namespaces now' >&2`,
+		t.TID, t.MntNS, t.CgroupNS)}
 }
 
 // initialUserNS is the inode of the initial user namespace: PROC_USER_INIT_INO in

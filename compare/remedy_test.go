@@ -31,7 +31,7 @@ func mended(t *testing.T, label string, mounts ...mount) *Finding {
 // TestSteps has the commands as they have to be pasted: each of them mended such
 // a mount on Linux 6.18.
 func TestSteps(t *testing.T) {
-	const guard = `sh -c test "$(readlink /proc/70/ns/mnt)" = 'mnt:[4026532701]'`
+	const guard = `sh -c test "$(readlink /proc/70/ns/mnt) $(readlink /proc/70/ns/cgroup)" = 'mnt:[4026532701] cgroup:[4026532700]' || ! echo '70 has ended or has other namespaces now' >&2`
 	stale := func(label, point string) mount { return mount{label: label, point: point, root: "/", own: "/.."} }
 	with := func(m mount, options, super string) mount {
 		m.options, m.super = options, super
@@ -47,52 +47,62 @@ func TestSteps(t *testing.T) {
 		{"one controller", "freezer", []mount{stale("freezer", "/sys/fs/cgroup/freezer")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup/freezer",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o freezer freezer /sys/fs/cgroup/freezer",
 		}},
 		{"two controllers", "net_cls,net_prio", []mount{stale("net_cls,net_prio", "/sys/fs/cgroup/net_cls,net_prio")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup/net_cls,net_prio",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o net_cls,net_prio net_cls,net_prio /sys/fs/cgroup/net_cls,net_prio",
 		}},
 		{"a name", "name=systemd", []mount{stale("name=systemd", "/sys/fs/cgroup/systemd")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup/systemd",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd",
 		}},
 		{"a controller and a name", "net_prio,name=foo", []mount{stale("net_prio,name=foo", "/m")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /m",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o net_prio,name=foo net_prio,name=foo /m",
 		}},
 		{"v2", "unified", []mount{stale("unified", "/sys/fs/cgroup")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup2 cgroup2 /sys/fs/cgroup",
 		}},
 		{"v2 with its flags", "unified", []mount{with(stale("unified", "/sys/fs/cgroup"), "ro,nosuid,nodev,noexec,relatime", "rw,nsdelegate,memory_recursiveprot")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup2 -o ro,nosuid,nodev,noexec cgroup2 /sys/fs/cgroup",
 		}},
 		{"v1 with flags, but no super options", "freezer", []mount{with(stale("freezer", "/f"), "rw,nosuid,noatime,nodiratime,nosymfollow", "rw,clone_children,release_agent=/sbin/agent,xattr,freezer")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /f",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o nosuid,noatime,nodiratime,nosymfollow,freezer freezer /f",
 		}},
 		{"upon a shared mount", "freezer", []mount{tmpfs("shared:9"), stale("freezer", "/sys/fs/cgroup/freezer")}, []string{
 			guard,
 			"nsenter -t 70 -C -- mount -N 70 --make-slave /sys/fs/cgroup",
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup/freezer",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o freezer freezer /sys/fs/cgroup/freezer",
 		}},
 		{"upon a slave", "freezer", []mount{tmpfs("master:9"), stale("freezer", "/sys/fs/cgroup/freezer")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /sys/fs/cgroup/freezer",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o freezer freezer /sys/fs/cgroup/freezer",
 		}},
 		{"with blanks in its name", "freezer", []mount{stale("freezer", "/a b/'c")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /a b/'c",
+			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o freezer freezer /a b/'c",
 		}},
 	} {
@@ -108,7 +118,7 @@ func TestSteps(t *testing.T) {
 	}
 	// A shared tag of the mount itself does not matter, and a name is one word.
 	f := mended(t, "freezer", mount{label: "freezer", point: "/a b", root: "/", own: "/..", tags: "shared:9"})
-	if got := f.Remedy.Steps[1]; !slices.Equal(got, []string{"nsenter", "-t", "70", "-C", "--", "umount", "-N", "70", "/a b"}) || len(f.Remedy.Steps) != 3 {
+	if got := f.Remedy.Steps[1]; !slices.Equal(got, []string{"nsenter", "-t", "70", "-C", "--", "umount", "-N", "70", "/a b"}) || len(f.Remedy.Steps) != 4 {
 		t.Errorf("%q", f.Remedy.Steps)
 	}
 }
