@@ -35,8 +35,11 @@ func runRemount(ctx context.Context, in *invocation) (int, error) {
 	if in.flags.IsSet("include") && include != "foreign" {
 		return 0, usageError("--include %q: it is foreign", include)
 	}
-	ctx, stop := unended(ctx)
-	defer stop()
+	if in.flags.Bool("apply") {
+		var stop context.CancelFunc
+		ctx, stop = in.unended(ctx)
+		defer stop()
+	}
 	done := in.progress(ctx)
 	plan, err := remount.NewPlan(ctx, in.fs, pids[0], remount.Options{Foreign: include != ""})
 	done()
@@ -62,7 +65,9 @@ func runRemount(ctx context.Context, in *invocation) (int, error) {
 
 // unended gives a context that the signals end which would else end the process
 // itself, maybe between taking a mount away and putting another in its place.
-func unended(ctx context.Context) (context.Context, context.CancelFunc) {
+// After any of them, and after a Ctrl-C, the command says what it has done.
+func (in *invocation) unended(ctx context.Context) (context.Context, context.CancelFunc) {
+	in.answers = true
 	signals := []os.Signal{syscall.SIGTERM}
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGQUIT} {
 		if !signal.Ignored(s) {

@@ -71,8 +71,8 @@ type runner struct {
 	process Process
 	out     *sink
 	status  int
-	// interrupted is true after a Ctrl-C.
-	interrupted bool
+	// interrupted is true after a Ctrl-C, unless the command answers it itself.
+	interrupted, answers bool
 }
 
 // sink remembers the first error of a write, so that none is lost in a library.
@@ -209,7 +209,7 @@ func (r *runner) do(run action) cli.ActionFunc {
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.out.abandon(stop) })()
 		r.status, err = run(ctx, in)
-		r.interrupted = ctx.Err() != nil
+		r.interrupted = ctx.Err() != nil && !r.answers
 		return err
 	}
 }

@@ -16,9 +16,14 @@ import (
 // mended is in the result, with the state that it is in; an error says that
 // nothing was changed at all.
 //
-// A cancelled context ends it between two mounts, never within one.
+// A cancelled context ends it at once while nothing of the present mount has been
+// changed, else when that is mended or as it was: with ErrInterrupted if nothing
+// at all was changed.
 func (p *Plan) Apply(ctx context.Context) (Result, error) {
 	now, err := newPlan(ctx, p.fs, p.sys, p.Process.TID, p.options)
+	if ctx.Err() != nil {
+		return Result{}, ErrInterrupted
+	}
 	if err != nil {
 		return Result{}, err
 	}
@@ -72,7 +77,7 @@ func (p *Plan) perform(ctx context.Context) error {
 		defer h.Close()
 		w.do(ctx, p.sys, h, p.Process)
 	})
-	return w.follow()
+	return w.follow(ctx)
 }
 
 // tell writes what has become of a job into the plan's mount.

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kinds of [Error], for errors.Is.
+// The kinds of [Error], for errors.Is. ErrInterrupted comes by itself.
 var (
 	// ErrReader: this process cannot mend mounts, whatever the target.
 	ErrReader = errors.New("cannot mend mounts from here")
@@ -17,6 +17,8 @@ var (
 	ErrOldKernel = errors.New("not supported by this kernel")
 	// ErrNotListed: a fresh mount lists none of the namespace's live members.
 	ErrNotListed = errors.New("the fresh mount lists no live member")
+	// ErrInterrupted: the context was cancelled before anything was changed.
+	ErrInterrupted = errors.New("interrupted: nothing was changed")
 	// ErrKernel: any other answer of the kernel.
 	ErrKernel = errors.New("refused by the kernel")
 )

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -281,7 +282,7 @@ func TestLiveInterrupted(t *testing.T) {
 		nth  int
 		want []State // of freezer and pids; none: an error
 	}{
-		{"setns", 1, nil}, {"umount", 1, []State{Mended, Unchanged}}, {"moveMount", 2, []State{"", Mended}},
+		{"statx", 1, nil}, {"setns", 1, nil}, {"fsmount", 1, nil}, {"umount", 1, []State{Mended, Unchanged}}, {"moveMount", 2, []State{"", Mended}},
 	} {
 		ctx, cancel := context.WithCancel(context.Background())
 		p := w.plan()
@@ -289,7 +290,7 @@ func TestLiveInterrupted(t *testing.T) {
 		r, err := p.Apply(ctx)
 		cancel()
 		if c.want == nil {
-			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "nothing was changed") {
+			if err != ErrInterrupted {
 				t.Errorf("%s: %v", c.call, err)
 			}
 			continue
@@ -303,5 +304,32 @@ func TestLiveInterrupted(t *testing.T) {
 				t.Errorf("%s: %s", c.call, dump(m))
 			}
 		}
+	}
+}
+
+// While it only looks, it ends at once, whatever the target lets it wait for.
+func TestLiveInterruptedAtOnce(t *testing.T) {
+	w := stale(t, "freezer")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	p, awake := w.plan(), make(chan struct{})
+	p.sys = before("fsmount", 1, func() {
+		cancel()
+		time.Sleep(time.Second)
+		close(awake)
+	})
+	start := time.Now()
+	_, err := p.Apply(ctx)
+	if took := time.Since(start); err != ErrInterrupted || took > answerTime {
+		t.Errorf("%v after %v", err, took)
+	}
+	select {
+	case <-awake:
+		t.Error("it waited for the target")
+	default:
+	}
+	<-awake
+	if p := w.plan(); p.Status() != StatusToDo { // waits for the thread to end
+		t.Errorf("%s", dump(p))
 	}
 }

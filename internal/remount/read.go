@@ -10,8 +10,8 @@ import (
 
 // NewPlan reads a process and plans how its stale cgroup mounts are mended. It
 // changes nothing. What it will not mend is in the plan, with the reason; an
-// error says that there is no plan: it is an [*Error] of kind ErrReader, or
-// wraps what inspect has of a process that cannot be read.
+// error says that there is no plan: it is an [*Error] of kind ErrReader, is
+// ErrInterrupted, or wraps what inspect has of a process that cannot be read.
 func NewPlan(ctx context.Context, fs *inspect.FS, pid int, opts Options) (*Plan, error) {
 	if !fs.Reader.SamePIDs {
 		return nil, &Error{
@@ -19,7 +19,11 @@ func NewPlan(ctx context.Context, fs *inspect.FS, pid int, opts Options) (*Plan,
 			hint: "run it on the host itself, with the /proc of its own PID namespace",
 		}
 	}
-	return newPlan(ctx, fs, &kernel, pid, opts)
+	p, err := newPlan(ctx, fs, &kernel, pid, opts)
+	if ctx.Err() != nil {
+		return nil, ErrInterrupted
+	}
+	return p, err
 }
 
 var errOtherProc = errors.New("the procfs is recorded, or numbers processes otherwise than this process sees them")

@@ -15,7 +15,8 @@ import (
 const answerTime = 5 * time.Second
 
 // work is the mending of all mounts, done by one thread and followed by
-// another, which gives up on it if the target does not answer.
+// another, which gives up on it if the target does not answer or somebody
+// interrupts.
 type work struct {
 	jobs  []*job
 	done  chan outcome // of each job, in order; has room for all
@@ -39,9 +40,9 @@ func (w *work) do(ctx context.Context, sys *calls, h *inspect.Handles, p inspect
 	r, err := enter(sys, h, p)
 	if err == nil {
 		defer r.leave()
-		r.change = w.change
+		r.change = func() error { return w.change(ctx) }
 		if ctx.Err() != nil {
-			err = fmt.Errorf("nothing was changed: %w", context.Cause(ctx))
+			err = ErrInterrupted
 		}
 	}
 	if err != nil {
@@ -53,8 +54,8 @@ func (w *work) do(ctx context.Context, sys *calls, h *inspect.Handles, p inspect
 		if ctx.Err() == nil {
 			o = r.mend(j)
 		}
+		w.done <- o // first, so that none is lost that has changed something
 		w.phase.CompareAndSwap(changing, looking)
-		w.done <- o
 		if o.state == Lost {
 			return
 		}
@@ -62,8 +63,11 @@ func (w *work) do(ctx context.Context, sys *calls, h *inspect.Handles, p inspect
 }
 
 // change is called before anything is changed; it says no to a work that was
-// given up.
-func (w *work) change() error {
+// interrupted or given up.
+func (w *work) change(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	if !w.phase.CompareAndSwap(looking, changing) {
 		return errSilent
 	}
@@ -72,15 +76,22 @@ func (w *work) change() error {
 
 // follow waits for what becomes of each job and tells it. Its error says that
 // nothing was changed.
-func (w *work) follow() error {
+func (w *work) follow(ctx context.Context) error {
 	for i, j := range w.jobs {
-		o := w.next()
+		o := w.next(ctx)
 		if o.state == "" {
 			return o.err
 		}
+		interrupted := errors.Is(o.err, errInterrupted)
+		if interrupted && i == 0 {
+			return ErrInterrupted
+		}
 		j.tell(o)
-		if o.state == Lost || errors.Is(o.err, errSilent) {
-			why := fmt.Errorf("not tried after what happened at %s", printable(j.old.MountPoint))
+		if interrupted || o.state == Lost || errors.Is(o.err, errSilent) {
+			why := errInterrupted
+			if !interrupted {
+				why = fmt.Errorf("not tried after what happened at %s", printable(j.old.MountPoint))
+			}
 			for _, left := range w.jobs[i+1:] {
 				left.tell(outcome{state: Unchanged, err: why})
 			}
@@ -90,14 +101,18 @@ func (w *work) follow() error {
 	return nil
 }
 
-// next is what has become of the next job, or that there is no answer. Once
-// something has been changed it is waited for, however long that takes: nothing
-// of the target's can keep it, and left alone it would be left half done.
-func (w *work) next() outcome {
+// next is what has become of the next job, or that it was interrupted or there
+// is no answer. Once something has been changed it is waited for, however long
+// that takes: nothing of the target's can keep it, and left alone it would be
+// left half done.
+func (w *work) next(ctx context.Context) outcome {
+	why := errInterrupted
 	select {
 	case o := <-w.done:
 		return o
+	case <-ctx.Done():
 	case <-time.After(answerTime):
+		why = failed("go on", "", errSilent)
 	}
 	if !w.phase.CompareAndSwap(looking, abandoned) && w.phase.Load() != abandoned {
 		return <-w.done
@@ -106,6 +121,6 @@ func (w *work) next() outcome {
 	case o := <-w.done: // just in time
 		return o
 	default:
-		return outcome{state: Unchanged, err: failed("go on", "", errSilent)}
+		return outcome{state: Unchanged, err: why}
 	}
 }
