@@ -91,16 +91,27 @@ func initMain(spec runSpec, env []string, orders, reports *os.File) int {
 			signal.Notify(dropped, s)
 		}
 	}
-	pid, err := syscall.ForkExec(spec.Path, spec.Argv, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
+	how := &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}}
+	if spec.Job {
+		how.Sys = &syscall.SysProcAttr{Foreground: true, Ctty: 0}
+	}
+	pid, err := syscall.ForkExec(spec.Path, spec.Argv, how)
 	if err != nil {
 		var r runReport
 		r.fail(triedExec, spec.Path, err)
 		send(reports, r)
 		return 2
 	}
-	reports.Close()
+	stopped := func() { continueApart(pid) }
+	if spec.Job {
+		signal.Ignore(unix.SIGTTOU) // to give the terminal away from the background
+		send(reports, runReport{})
+		stopped = func() { send(reports, runReport{Stopped: true, InFront: inFront()}) }
+	} else {
+		reports.Close()
+	}
 	status := make(chan int, 2) // of the command or the lab, whichever ends first
-	go func() { status <- reap(pid) }()
+	go func() { status <- reap(pid, stopped) }()
 	go func() {
 		obeySignals(pid, orders)
 		status <- exitGone
@@ -115,12 +126,37 @@ func obeySignals(pid int, orders *os.File) {
 		if n, _ := orders.Read(one[:]); n != 1 {
 			return
 		}
-		unix.Kill(pid, syscall.Signal(one[0]))
+		switch order := one[0]; order {
+		case orderFront, byte(unix.SIGCONT):
+			resume(pid, order == orderFront)
+		default:
+			unix.Kill(pid, syscall.Signal(order))
+		}
 	}
 }
 
-// reap waits for every child until the command itself has ended.
-func reap(command int) int {
+// inFront tells whether a process group of this PID namespace has the terminal;
+// one from outside has no number here.
+func inFront() bool {
+	group, err := unix.IoctlGetInt(0, unix.TIOCGPGRP)
+	return err == nil && group > 0
+}
+
+// resume continues the command and its whole process group.
+func resume(pid int, inFront bool) {
+	group, err := unix.Getpgid(pid)
+	if err != nil || group <= 1 { // it has ended; and kill(-1) is for all
+		return
+	}
+	if inFront {
+		unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, group)
+	}
+	unix.Kill(-group, unix.SIGCONT)
+}
+
+// reap waits for every child until the command itself has ended, and tells when
+// that was stopped.
+func reap(command int, stopped func()) int {
 	for {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, unix.WUNTRACED, nil)
@@ -130,7 +166,7 @@ func reap(command int) int {
 			return exitGone
 		case ws.Stopped():
 			if pid == command {
-				continueApart(pid)
+				stopped()
 			}
 		case pid != command:
 		case ws.Signaled():

@@ -36,6 +36,8 @@ type RunConfig struct {
 type runSpec struct {
 	Flags uintptr
 	Proc  string
+	// Job: the command gets a process group of its own, in the foreground.
+	Job bool
 	// The program's path and its arguments are bytes, not JSON's UTF-8, so
 	// they follow as arguments of their own.
 	Path string   `json:"-"`
@@ -43,17 +45,24 @@ type runSpec struct {
 }
 
 // runReport is what it answers, once with its namespaces and, if it then
-// cannot execute the command, once more.
+// cannot execute the command, once more. Of a command that is a job it tells
+// that it was started, and whenever it was stopped, and whether it, or one that
+// it started, had the terminal then.
 type runReport struct {
-	Namespaces map[string]string
-	Tried      string
-	On         string
-	Errno      syscall.Errno
-	Error      string
+	Stopped, InFront bool
+	Namespaces       map[string]string
+	Tried            string
+	On               string
+	Errno            syscall.Errno
+	Error            string
 }
 
-// orderGo lets the command start; every other order is a signal's number.
-const orderGo = 0
+// orderGo lets the command start, orderFront gives it the terminal and continues
+// it; every other order is a signal's number.
+const (
+	orderGo    = 0
+	orderFront = 255
+)
 
 // Run executes a command in new namespaces and waits for it. With a user
 // namespace the caller's user and group become root in it. With a PID namespace
@@ -62,7 +71,10 @@ const orderGo = 0
 // nowhere else.
 //
 // The command stays in the caller's process group, so that the terminal's
-// Ctrl-C and Ctrl-Z reach it as they would without the lab; of the signals sent
+// Ctrl-C and Ctrl-Z reach it as they would without the lab. A PID namespace has
+// no number for that group, by which a shell would look for it: there a command
+// on a terminal gets a group of its own in the foreground, and this process
+// stops and goes on with it. Of the signals sent
 // to this process alone INT, QUIT, TERM, HUP, USR1 and USR2 are passed on. If
 // this process is killed, so are the command and, with a PID namespace, all
 // that it started. The end of ctx kills it, too: ctx must not be one that a
@@ -87,6 +99,8 @@ type runner struct {
 	pipes *pipes
 	in    *json.Decoder
 	tty   terminal
+	// job tells that the command has a process group of its own.
+	job bool
 }
 
 func (r *runner) run(ctx context.Context) (int, error) {
@@ -107,6 +121,9 @@ func (r *runner) run(ctx context.Context) (int, error) {
 	defer stop()
 	before := readNamespaces(r.Proc + "/thread-self")
 	failed := r.setUp(before)
+	if r.job && failed == nil {
+		go r.followStops()
+	}
 	status := r.wait()
 	r.tty.restore()
 	if ctx.Err() != nil {
@@ -138,7 +155,8 @@ func (r *runner) start() (err error) {
 		return kernelError("make a pipe", "", err)
 	}
 	r.in = json.NewDecoder(r.pipes.reports)
-	spec, err := json.Marshal(runSpec{Flags: r.flags, Proc: r.Proc})
+	r.job = r.flags&unix.CLONE_NEWPID != 0 && r.tty.group != 0
+	spec, err := json.Marshal(runSpec{Flags: r.flags, Proc: r.Proc, Job: r.job})
 	if err != nil {
 		return kernelError("describe the run", "", err)
 	}
@@ -198,7 +216,7 @@ func (r *runner) setUp(before map[string]string) error {
 		return err
 	}
 	r.pipes.orders.Write([]byte{orderGo}) // fails only if the process is gone
-	_, err = r.hear()                     // without a word when the command is executed
+	_, err = r.hear()                     // no error when the command is executed
 	return err
 }
 

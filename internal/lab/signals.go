@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,7 +42,7 @@ func (r *runner) passSignals(ctx context.Context) (stop func()) {
 // there is one, for only init knows the command's PID. A Ctrl-C or Ctrl-\ in
 // the foreground was sent to the whole process group, the command included.
 func (r *runner) pass(s syscall.Signal) {
-	if (s == unix.SIGINT || s == unix.SIGQUIT) && r.tty.foreground() {
+	if (s == unix.SIGINT || s == unix.SIGQUIT) && !r.job && r.tty.foreground() {
 		return
 	}
 	if r.flags&unix.CLONE_NEWPID != 0 {
@@ -82,15 +83,60 @@ func (t terminal) foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// restore takes the foreground back if the command, as a shell does, gave it to
-// a process group of its own and cannot give it back: a PID namespace has no
-// number for a group outside.
-func (t terminal) restore() {
-	if t.group == 0 || t.foreground() {
-		return
-	}
-	// The kernel stops a background process that does this, unless it ignores it.
+// take takes the foreground. The kernel stops a background process that does
+// this, unless it ignores it.
+func (t terminal) take() {
 	signal.Ignore(unix.SIGTTOU)
 	unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, t.group)
 	signal.Reset(unix.SIGTTOU)
+}
+
+// restore takes the foreground back if nobody has it any more: the command had
+// given it to a process group of its own, as a shell does, and did not, or
+// could not, give it back.
+func (t terminal) restore() {
+	if t.group == 0 {
+		return
+	}
+	front, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	if err == nil && unix.Kill(-front, 0) == unix.ESRCH {
+		t.take()
+	}
+}
+
+// stopTime is how long it may take until a process that was sent SIGTSTP stops.
+// One that nobody could continue does not (an orphaned process group).
+const stopTime = time.Second
+
+// followStops stops and goes on with a command that is a job.
+func (r *runner) followStops() {
+	for {
+		var got runReport
+		if r.in.Decode(&got) != nil {
+			return
+		}
+		if got.InFront || !r.tty.foreground() {
+			r.suspend(got.InFront)
+		}
+		order := byte(unix.SIGCONT)
+		if r.tty.foreground() {
+			order = orderFront
+		}
+		r.pipes.orders.Write([]byte{order}) // fails only if the process is gone
+	}
+}
+
+// suspend stops this process's group until somebody continues it.
+func (r *runner) suspend(inFront bool) {
+	if inFront {
+		r.tty.take() // whoever waits for this process then has it to give
+	}
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
+	defer signal.Stop(continued)
+	unix.Kill(0, unix.SIGTSTP)
+	select {
+	case <-continued:
+	case <-time.After(stopTime):
+	}
 }

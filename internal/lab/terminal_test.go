@@ -121,13 +121,14 @@ func TestLiveTerminalInterrupt(t *testing.T) {
 	}
 }
 
-// Ctrl-Z stops lab and command, fg continues both.
+// Ctrl-Z stops lab and command, fg continues both. The shell inside starts no
+// program while it is stopped: where it does so by vfork(2), it hangs.
 func TestLiveTerminalStop(t *testing.T) {
 	needUserNamespaces(t)
 	needBash(t)
 	for _, only := range []string{"", "uts"} {
 		s := startSession(t, "bash", "--norc", "-c",
-			`set -m; "$0" `+helperArgument+` run "`+only+`" sh -c 'trap "echo resumed" CONT; echo ready; while :; do sleep 0.1; done'; echo "status $?"; fg; echo "end $?"`, testBinary(t))
+			`set -m; "$0" `+helperArgument+` run "`+only+`" sh -c 'trap "echo resumed" CONT; sleep 20 & echo ready; while :; do wait; done'; echo "status $?"; fg; echo "end $?"`, testBinary(t))
 		s.expect("ready")
 		s.write("\x1a")
 		s.expect("status 148")
@@ -161,5 +162,90 @@ func TestLiveTerminalShell(t *testing.T) {
 		s.expect("status 5")
 		s.write("line\n")
 		s.expect("got line")
+	}
+}
+
+// A shell that looks for its own process group on the terminal finds it, and
+// gives it back: its exit status is passed through, Ctrl-C and Ctrl-Z work on
+// its jobs.
+func TestLiveTerminalDash(t *testing.T) {
+	needUserNamespaces(t)
+	needBash(t)
+	for _, only := range []string{"", "uts"} {
+		s := startSession(t, "bash", "--norc", "-c",
+			`"$0" `+helperArgument+` run "`+only+`" dash -i; echo "status $?"; read x; echo "got $x"`, testBinary(t))
+		s.expect("# ")
+		s.write("sh -c 'echo u$((0))p; exec sleep 100'\n")
+		s.expect("u0p")
+		s.write("\x03")
+		s.expect("# ")
+		s.write("sh -c 'echo u$((0))p; exec sed -u s/^/got-/'\n")
+		s.expect("u0p")
+		s.write("\x1a")
+		s.expect("Stopped")
+		s.expect("# ")
+		s.write("fg\nword\n")
+		s.expect("got-word")
+		s.write("\x03")
+		s.expect("# ")
+		s.write("exit 3\n")
+		s.expect("status 3")
+		s.write("line\n")
+		s.expect("got line")
+	}
+}
+
+// Whatever ends the command, the caller has its terminal back and the status
+// says by which signal.
+func TestLiveTerminalCrash(t *testing.T) {
+	needUserNamespaces(t)
+	needBash(t)
+	for _, only := range []string{"", "uts"} {
+		for _, shell := range []string{"dash", "bash --norc"} {
+			s := startSession(t, "bash", "--norc", "-c",
+				`"$0" `+helperArgument+` run "`+only+`" `+shell+` -i; echo "status $?"; read x; echo "got $x"`, testBinary(t))
+			s.expect("# ")
+			s.write("kill -9 $$\n")
+			s.expect("status 137")
+			s.write("line\n")
+			s.expect("got line")
+		}
+	}
+}
+
+// A job that runs on in the background does not take the terminal from whoever
+// has it, neither when it is stopped for reading there nor when it ends.
+func TestLiveTerminalBackground(t *testing.T) {
+	needUserNamespaces(t)
+	needBash(t)
+	for _, only := range []string{"", "uts"} {
+		s := startSession(t, "bash", "--norc", "-i")
+		run := testBinary(t) + " " + helperArgument + " run '" + only + "' "
+		s.expect("$ ")
+		s.write(run + "bash -c 'echo u$((0))p; sleep 1; echo d$((0))ne; exit 4'\n")
+		s.expect("u0p")
+		s.write("\x1a")
+		s.expect("Stopped")
+		s.write("bg\n")
+		s.expect("d0ne")
+		s.write("echo still $((40+2)); wait %1; echo status $?\n")
+		s.expect("still 42")
+		s.expect("status 4")
+		// One that reads is stopped, and reads once it is in front.
+		s.write(run + "bash -c 'echo u$((0))p; sleep 0.5; read x; echo g$((0))t $x' &\n")
+		s.expect("u0p")
+		s.write("sleep 1\n")
+		s.write("jobs; echo l$((0))st\n")
+		s.expect("Stopped")
+		s.expect("l0st")
+		s.write("fg\n")
+		s.expect("bash -c")
+		s.write("line\n")
+		s.expect("g0t line")
+		s.write("exit 5\n")
+		s.cmd.Wait()
+		if s.cmd.ProcessState.ExitCode() != 5 {
+			t.Errorf("only %q: %v", only, s.cmd.ProcessState)
+		}
 	}
 }
