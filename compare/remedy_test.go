@@ -147,7 +147,7 @@ var refusals = []refusal{
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
 	{"one who could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt + 1, noMnt: true, noTable: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "could not be found out: run it as root", "?", false},
+	}, "could not be found out: even root may not see it", "?", false},
 	{"a thread of another process uses it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, mnt: boxMnt, apart: true, at: []at{{"freezer", "/x", ""}}})
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -57,8 +58,8 @@ func runRemount(ctx context.Context, in *invocation) (int, error) {
 	if err := in.showRemount(plan, in.flags.Bool("apply")); err != nil {
 		return 0, err
 	}
-	if status == remount.StatusToDo && in.format != "json" {
-		in.hint("'nsinspect remount " + applying(plan.Process.TID, include) + "' does it")
+	if !in.flags.Bool("apply") && in.format != "json" {
+		in.hintApply(plan, include)
 	}
 	return in.finish(status, plan.Skipped), nil
 }
@@ -77,11 +78,20 @@ func (in *invocation) unended(ctx context.Context) (context.Context, context.Can
 	return signal.NotifyContext(ctx, signals...)
 }
 
-func applying(pid int, include string) string {
+// hintApply says what does what a plan has to do, and that it leaves what the
+// plan refuses.
+func (in *invocation) hintApply(p *remount.Plan, include string) {
+	if !slices.ContainsFunc(p.Mounts, func(m remount.Mount) bool { return m.Mends() }) {
+		return
+	}
 	if include != "" {
 		include = " --include " + include
 	}
-	return fmt.Sprintf("%d%s --apply", pid, include)
+	does := "does it"
+	if p.Status() == remount.StatusFailed {
+		does = "mends what can be mended; the rest stays as it is until what is said of it is done"
+	}
+	in.hint(fmt.Sprintf("'nsinspect remount %d%s --apply' %s", p.Process.TID, include, does))
 }
 
 // showRemount presents a plan, or what has become of it.

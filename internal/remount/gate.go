@@ -30,7 +30,7 @@ func (r *reading) gate(ctx context.Context, p *Plan) error {
 	with := near.Of(task, p.jobs[0].old.ID)
 	with.Unknown = slices.DeleteFunc(with.Unknown, func(t inspect.Task) bool { return !r.fs.Exists(t) && t.PID != task.PID })
 	refusal := with.Refusal(r.fs.Reader, task)
-	p.Refusal, p.Hint = refusal.Why, refusal.Hint
+	p.refuse(refusal.Why, refusal.Hint)
 	if refusal.Why != "" && !with.First && !with.Reader { // the host is no list of processes
 		p.Sharers = r.sharers(with.Others)
 	}
@@ -41,10 +41,7 @@ func (r *reading) gate(ctx context.Context, p *Plan) error {
 	// that inherited from being taken away (MNT_LOCKED, mount_namespaces(7)).
 	locked := a.Owners[0] != 0 && a.Owners[1] != 0 && a.Owners[0] != a.Owners[1]
 	for _, j := range p.jobs {
-		switch {
-		case refusal.Why != "":
-			j.plan.Action, j.plan.Reason = Refuse, refusal.Why
-		case locked || j.unreachable():
+		if locked || j.unreachable() {
 			j.plan.Action = Cover
 		}
 	}
@@ -84,12 +81,9 @@ func (p *Plan) prepare(r *reading) error {
 	}
 	var kept []*job
 	for _, j := range p.jobs {
-		if !j.plan.Mends() {
-			continue
-		}
 		j.submounts = all.Below(j.old.ID)
 		if why := j.stuck(); why != "" {
-			j.plan.Action, j.plan.Reason = Refuse, why
+			j.plan.Action, j.plan.Reason, j.plan.Hint = Refuse, why, "take that mount away first"
 			continue
 		}
 		j.plan.Steps = j.steps(p.Process)

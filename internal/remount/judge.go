@@ -41,6 +41,18 @@ func (p *Plan) take(list []decision) {
 	}
 }
 
+// refuse makes all jobs mounts that are refused, if there is a reason.
+func (p *Plan) refuse(why, hint string) {
+	if why == "" {
+		return
+	}
+	p.Refusal, p.Hint = why, hint
+	for _, j := range p.jobs {
+		j.plan.Action, j.plan.Reason = Refuse, why
+	}
+	p.jobs = nil
+}
+
 func (j *judge) hierarchy(h *compare.HierarchyView) []decision {
 	var list []decision
 	for i := range h.Mounts {
@@ -85,8 +97,8 @@ func (j *judge) decide(h *compare.HierarchyView, m *compare.MountView) (Action, 
 	case compare.VerdictDead:
 		return Refuse, "the namespace's root directory was removed, so nothing can be mounted in its place: restart its processes, so that they get a new cgroup namespace"
 	}
-	if j.subject.Reason != "" {
-		return Refuse, "what it shows could not be found out: " + j.subject.Reason
+	if why, _ := j.blind(); why != "" {
+		return Refuse, why
 	}
 	return Refuse, "what it shows could not be found out"
 }

@@ -54,7 +54,8 @@ type Mount struct {
 	Reason string
 	// Steps are what mending does, in words.
 	Steps []string
-	// State and what follows are empty in a plan.
+	// State and what follows are empty in a plan, but for the hint where it is
+	// refused.
 	State State
 	// After is the mount that is visible there now; nil: none, or not known.
 	After *After

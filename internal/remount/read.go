@@ -41,8 +41,7 @@ func newPlan(ctx context.Context, fs *inspect.FS, sys *calls, pid int, opts Opti
 		decisions = append(decisions, j.hierarchy(&r.view.Hierarchies[i])...)
 	}
 	p.take(decisions)
-	p.Refusal, p.Hint = r.blind()
-	if len(p.jobs) == 0 {
+	if p.refuse(r.blind()); len(p.jobs) == 0 {
 		return p, nil
 	}
 	if err := r.readHost(ctx); err != nil {
@@ -50,6 +49,9 @@ func newPlan(ctx context.Context, fs *inspect.FS, sys *calls, pid int, opts Opti
 	}
 	if err := r.gate(ctx, p); err != nil {
 		return nil, err
+	}
+	if p.Refusal != "" {
+		return p, nil
 	}
 	return p, p.prepare(r)
 }
@@ -105,12 +107,11 @@ func (r *reading) searchRoots(ctx context.Context) (compare.Roots, error) {
 
 // blind says what keeps the reader from seeing what is to be mended at all.
 func (r *reading) blind() (refusal, hint string) {
-	const hintRoot = "run it as root on the host"
 	switch s := r.subject; {
 	case s.Own == nil:
-		return "its cgroup namespace could not be looked into: " + s.Reason, hintRoot
+		return "its cgroup namespace could not be looked into: " + s.Reason, compare.ToSee(r.fs.Reader)
 	case s.Host.Mounts == nil:
-		return "its mounts could not be read", hintRoot
+		return "its mounts could not be read", compare.ToSee(r.fs.Reader)
 	}
 	return "", ""
 }

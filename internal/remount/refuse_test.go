@@ -257,9 +257,9 @@ func TestDecide(t *testing.T) {
 		{bad(compare.VerdictUnreachable, "/x"), false, Keep, "in which the process is not"},
 		{bad(compare.VerdictUnreachable, "/"), true, Keep, "lies outside"},
 		{bad(compare.VerdictDead, "/.."), true, Refuse, "removed"},
-		{bad(compare.VerdictUnknown, ""), true, Refuse, "could not be found out: setns"},
+		{bad(compare.VerdictUnknown, ""), true, Refuse, "could not be looked into: setns"},
 	} {
-		j := judge{reading: &reading{subject: &inspect.Subject{Reason: "setns"}}, foreign: c.foreign}
+		j := judge{reading: &reading{fs: &inspect.FS{}, subject: &inspect.Subject{Reason: "setns"}}, foreign: c.foreign}
 		action, why := j.decide(&compare.HierarchyView{}, c.m)
 		if action != c.want || (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
 			t.Errorf("%s %s, foreign %v: %s, %q", c.m.Verdict, c.m.NamespaceRoot, c.foreign, action, why)
