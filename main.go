@@ -21,7 +21,7 @@ func main() {
 	// and not Ignore, since an ignored signal stays so in what is executed.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(command.Run(context.Background(), command.Process{
-		Args: os.Args, Env: os.LookupEnv, Version: version,
+		Args: os.Args, Env: os.LookupEnv, Environ: os.Environ(), Version: version,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))
 }

@@ -49,7 +49,7 @@ func runLab(ctx context.Context, in *invocation) (int, error) {
 }
 
 func (in *invocation) labRun(ctx context.Context, command []string) (int, error) {
-	config := lab.RunConfig{Command: command, Proc: in.proc()}
+	config := lab.RunConfig{Command: command, Env: in.process.Environ, Proc: in.proc()}
 	if only := in.flags.String("only"); only != "" || in.flags.IsSet("only") {
 		if config.Only = commaList(only); len(config.Only) == 0 {
 			return 0, usageError("--only %q: which namespaces?", only)

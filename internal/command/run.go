@@ -32,8 +32,10 @@ const (
 
 // Process is all that a run has from outside.
 type Process struct {
-	Args    []string
-	Env     func(string) (string, bool)
+	Args []string
+	Env  func(string) (string, bool)
+	// Environ is all of the environment, for a program that is started.
+	Environ []string
 	Version string
 	Stdin   io.Reader
 	Stdout  io.Writer

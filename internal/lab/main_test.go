@@ -43,7 +43,7 @@ func helper(what string, args []string) int {
 			only = []string{args[0]}
 		}
 		exit, err := Run(context.Background(), RunConfig{
-			Only: only, Command: args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+			Only: only, Command: args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)

@@ -1,12 +1,14 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -20,10 +22,9 @@ type RunConfig struct {
 	// be a list with commas. Empty means all of them.
 	Only []string
 	// Command is the program and its arguments; the program is looked up in
-	// PATH. Empty means sh.
+	// Env's PATH. Empty means sh.
 	Command []string
-	// Env is the command's environment, as os.Environ returns it; nil means the
-	// caller's own.
+	// Env is the command's environment, as os.Environ returns it.
 	Env []string
 	// Stdin, Stdout and Stderr are the command's; nil means /dev/null. Before
 	// the command starts, Stderr is told each namespace's inode.
@@ -143,11 +144,38 @@ func (r *runner) prepare() (err error) {
 	if r.flags, err = parseOnly(r.Only); err != nil {
 		return err
 	}
-	r.path, err = exec.LookPath(r.Command[0])
-	if err != nil {
-		return &Error{Kind: ErrCommand, Tried: "run", On: r.Command[0], Err: errors.Unwrap(err)}
+	if r.path, err = lookUp(r.Command[0], r.Env); err != nil {
+		return &Error{Kind: ErrCommand, Tried: "run", On: r.Command[0], Err: err}
 	}
 	return nil
+}
+
+// lookUp finds a program as execvp(3) does, by the PATH of this environment.
+func lookUp(program string, env []string) (string, error) {
+	if strings.Contains(program, "/") {
+		return program, executable(program)
+	}
+	for _, v := range env {
+		list, ok := strings.CutPrefix(v, "PATH=")
+		for _, dir := range filepath.SplitList(list) {
+			path := cmp.Or(dir, ".") + "/" + program
+			if ok && program != "" && executable(path) == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return cause(err)
+	case info.IsDir():
+		return unix.EISDIR
+	}
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
 }
 
 func (r *runner) start() (err error) {
@@ -162,7 +190,7 @@ func (r *runner) start() (err error) {
 	}
 	args := append([]string{"nsinspect", childArgument, roleRun, string(spec), r.path}, r.Command...)
 	r.cmd = &exec.Cmd{
-		Path: selfExe, Args: args, Env: r.Env, ExtraFiles: r.pipes.child[:],
+		Path: selfExe, Args: args, Env: append([]string{}, r.Env...), ExtraFiles: r.pipes.child[:],
 		SysProcAttr: &syscall.SysProcAttr{Cloneflags: r.flags},
 	}
 	if r.flags&unix.CLONE_NEWPID == 0 {

@@ -176,7 +176,7 @@ func TestRunUsage(t *testing.T) {
 			t.Errorf("%q: %d, %v", only, exit, err)
 		}
 	}
-	exit, err := Run(context.Background(), RunConfig{Command: []string{"no-such-program"}})
+	exit, err := Run(context.Background(), RunConfig{Command: []string{"no-such-program"}, Env: os.Environ()})
 	if exit != 2 || !errors.Is(err, ErrCommand) || err.Error() != "cannot run no-such-program: executable file not found in $PATH" {
 		t.Errorf("%d, %v", exit, err)
 	}
@@ -268,7 +268,7 @@ func TestLiveRunContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	exit, err := Run(ctx, RunConfig{Command: []string{"sleep", "100"}})
+	exit, err := Run(ctx, RunConfig{Command: []string{"sleep", "100"}, Env: os.Environ()})
 	if exit != 2 || !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
 		t.Errorf("%d, %v", exit, err)
 	}
@@ -281,5 +281,39 @@ func TestLiveRunReaps(t *testing.T) {
 		`(sh -c 'exec sleep 0.05 & :') ; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ' Z '; true`))
 	if r.out != "0\n" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestLookUp finds programs by the PATH that is given, not by the caller's own.
+func TestLookUp(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	for path, mode := range map[string]os.FileMode{a + "/text": 0o644, b + "/text": 0o755, b + "/program": 0o755} {
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(a+"/program", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"HOME=" + a, "PATH=" + a + ":" + b}
+	for _, c := range []struct {
+		program, want, why string
+		env                []string
+	}{
+		{"text", b + "/text", "", env},
+		{"program", b + "/program", "", env},
+		{"missing", "", "not found", env},
+		{"", "", "not found", env},
+		{"sh", "", "not found", env},
+		{"sh", "", "not found", nil},
+		{b + "/program", b + "/program", "", nil},
+		{a + "/program", a + "/program", "is a directory", env},
+		{a + "/missing", a + "/missing", "no such file", env},
+		{a + "/text", a + "/text", "permission denied", env},
+	} {
+		got, err := lookUp(c.program, c.env)
+		if got != c.want || (err == nil) != (c.why == "") || err != nil && !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%q: %q, %v", c.program, got, err)
+		}
 	}
 }
