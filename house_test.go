@@ -17,14 +17,15 @@ import (
 
 // floors are the packages of the program. One may import those below it.
 var floors = map[string]int{
-	"nsinspect":                  5,
-	"nsinspect/internal/command": 4,
-	"nsinspect/internal/remount": 3,
-	"nsinspect/internal/lab":     3,
-	"nsinspect/render":           3,
-	"nsinspect/compare":          2,
-	"nsinspect/inspect":          1,
-	"nsinspect/docs":             1,
+	"nsinspect":                    5,
+	"nsinspect/internal/command":   4,
+	"nsinspect/internal/remount":   3,
+	"nsinspect/internal/lab":       3,
+	"nsinspect/render":             3,
+	"nsinspect/compare":            2,
+	"nsinspect/inspect":            1,
+	"nsinspect/docs":               1,
+	"nsinspect/internal/printable": 0,
 }
 
 // workshop are packages that are no part of the program: helpers of tests and

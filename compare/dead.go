@@ -2,7 +2,6 @@ package compare
 
 import (
 	"slices"
-	"strings"
 
 	"nsinspect/inspect"
 )
@@ -220,22 +219,4 @@ func (r *residentRound) learn(d *Diagnosis, a *inspect.Answers) {
 			g.judge(d.host.Reader, d.roots[g.subject.Process.CgroupNS])
 		}
 	}
-}
-
-// clean tells whether a path can be printed and pasted as it is: valid UTF-8
-// without control characters.
-func clean(s string) bool {
-	return strings.ToValidUTF8(s, "") == s && strings.IndexFunc(s, isControl) < 0
-}
-
-// isControl tells what a terminal may act on: C0, DEL, C1, and the characters
-// that reorder text (Unicode's bidirectional controls).
-func isControl(r rune) bool {
-	switch {
-	case r < 0x20, r >= 0x7f && r < 0xa0:
-		return true
-	case r == 0x061c, r == 0x200e, r == 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
-		return true
-	}
-	return false
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // carried are the per-mount options that a fresh mount has to be given again
@@ -76,7 +77,7 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 	switch {
 	case v.life != Alive:
 		return "no live process proves that the namespace's root directory still exists: a fresh mount might fail or show nothing, so no commands are given"
-	case !clean(m.MountPoint) || !clean(m.Parent.MountPoint):
+	case !printable.Is(m.MountPoint) || !printable.Is(m.Parent.MountPoint):
 		return "the mount point's name has characters that are not safe to paste, so no commands are given"
 	case m.Behind != "":
 		return "the mount point lies behind a " + m.Behind + " mount, which may never answer: no commands are given"

@@ -3,10 +3,11 @@ package lab
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"nsinspect/internal/printable"
 )
 
 // The kinds of [Error], for errors.Is.
@@ -47,7 +48,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := "cannot " + e.Tried
 	if e.On != "" {
-		text += " " + printable(e.On)
+		text += " " + printable.Text(e.On)
 	}
 	return text + ": " + e.Err.Error()
 }
@@ -98,12 +99,4 @@ func cause(err error) error {
 		return errno
 	}
 	return err
-}
-
-// printable quotes a name that would do something to a terminal.
-func printable(s string) string {
-	if q := strconv.Quote(s); q != `"`+s+`"` {
-		return q
-	}
-	return s
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // hierarchy is the one that a walk goes through, and where it is mounted.
@@ -221,7 +222,7 @@ func (s *system) mountOf(h *inspect.Hierarchy) (inspect.Mount, error) {
 	tried := "make a cgroup in the hierarchy"
 	if readOnly != nil {
 		return inspect.Mount{}, &Error{Kind: ErrReadOnly, Tried: tried, On: h.Label,
-			Err:  fmt.Errorf("%s is mounted read-only", printable(readOnly.MountPoint)),
+			Err:  fmt.Errorf("%s is mounted read-only", printable.Text(readOnly.MountPoint)),
 			hint: "in a container, cgroups can be made only where its runtime mounts them writable"}
 	}
 	return inspect.Mount{}, &Error{Kind: ErrNoHierarchy, Tried: tried, On: h.Label,

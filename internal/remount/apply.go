@@ -8,6 +8,7 @@ import (
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // Apply does what the plan says, mount by mount, then reads again what the
@@ -92,7 +93,7 @@ func (j *job) tell(o outcome) {
 		j.plan.Hint = e.Hint()
 	}
 	if o.state == Lost {
-		j.plan.Hint = "see what is at " + printable(j.old.MountPoint) + " now: mount there by hand, or restart the process"
+		j.plan.Hint = "see what is at " + printable.Text(j.old.MountPoint) + " now: mount there by hand, or restart the process"
 	}
 }
 

@@ -2,9 +2,10 @@ package remount
 
 import (
 	"errors"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"nsinspect/internal/printable"
 )
 
 // The kinds of [Error], for errors.Is. ErrInterrupted comes by itself.
@@ -41,7 +42,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := "cannot " + e.Tried
 	if e.On != "" {
-		text += " " + printable(e.On)
+		text += " " + printable.Text(e.On)
 	}
 	return text + ": " + e.Err.Error()
 }
@@ -64,12 +65,4 @@ func failed(tried, on string, err error) *Error {
 		e.hint = "run it as root on the host"
 	}
 	return e
-}
-
-// printable quotes a name that would do something to a terminal.
-func printable(s string) string {
-	if q := strconv.Quote(s); q != `"`+s+`"` {
-		return q
-	}
-	return s
 }

@@ -12,6 +12,7 @@ import (
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // fresh makes a mount of the job's hierarchy that is mounted nowhere. It is
@@ -75,7 +76,7 @@ type explanation struct {
 	err  error
 }
 
-func (e *explanation) Error() string { return e.err.Error() + " (" + printable(e.text) + ")" }
+func (e *explanation) Error() string { return e.err.Error() + " (" + printable.Text(e.text) + ")" }
 func (e *explanation) Unwrap() error { return e.err }
 
 // listsMember looks for any of the members in the fresh mount.

@@ -10,6 +10,7 @@ import (
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // gate finds out whom a change of the mounts would hurt and takes it into the
@@ -101,11 +102,11 @@ func (j *job) stuck() string {
 	for _, m := range j.submounts {
 		switch {
 		case m.Unbindable:
-			return fmt.Sprintf("the mount at %s lies upon it and is unbindable, so it could not be kept", printable(m.MountPoint))
+			return fmt.Sprintf("the mount at %s lies upon it and is unbindable, so it could not be kept", printable.Text(m.MountPoint))
 		case m.MayHang:
-			return fmt.Sprintf("a %s mount, which may never answer, lies upon it at %s", m.FSType, printable(m.MountPoint))
+			return fmt.Sprintf("a %s mount, which may never answer, lies upon it at %s", m.FSType, printable.Text(m.MountPoint))
 		case m.ParentID == j.old.ID && j.covered(m):
-			return fmt.Sprintf("the mount at %s lies upon it under another one, so it could not be kept", printable(m.MountPoint))
+			return fmt.Sprintf("the mount at %s lies upon it under another one, so it could not be kept", printable.Text(m.MountPoint))
 		}
 	}
 	return ""

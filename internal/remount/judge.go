@@ -5,6 +5,7 @@ import (
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // judge decides mount by mount, as far as the mount itself and its hierarchy
@@ -115,7 +116,7 @@ func (j *judge) decideOutside(h *compare.HierarchyView, m *compare.MountView) (A
 	case j.foreign:
 		return Replace, ""
 	case good != nil:
-		return Keep, fmt.Sprintf("%s, but a good mount is at %s, so it may be meant%s", shows, printable(good.MountPoint), onRequest)
+		return Keep, fmt.Sprintf("%s, but a good mount is at %s, so it may be meant%s", shows, printable.Text(good.MountPoint), onRequest)
 	case m.Verdict == compare.VerdictForeign:
 		return Refuse, shows + ", which may be meant" + onRequest
 	}

@@ -10,6 +10,7 @@ import (
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // attributes are the per-mount flags that a mount has of its own (mountinfo's
@@ -73,14 +74,14 @@ func fsType(h *inspect.Hierarchy) string {
 
 // steps words what mending does, in its order.
 func (j *job) steps(p inspect.Process) []string {
-	at := printable(j.old.MountPoint)
+	at := printable.Text(j.old.MountPoint)
 	options := strings.Join(compare.MountOptions(j.hierarchy, &j.old), ",")
 	if options == "" {
 		options = "no options"
 	}
 	list := []string{
 		fmt.Sprintf("make a fresh %s mount with %s in cgroup namespace %d, mounted nowhere yet", fsType(j.hierarchy), options, p.CgroupNS),
-		fmt.Sprintf("go on only if it lists process %d at %s", j.members[0].PID, printable(j.members[0].Path)),
+		fmt.Sprintf("go on only if it lists process %d at %s", j.members[0].PID, printable.Text(j.members[0].Path)),
 	}
 	direct := 0
 	for _, m := range j.submounts {
@@ -95,7 +96,7 @@ func (j *job) steps(p inspect.Process) []string {
 		list = append(list, "lay the fresh mount over the old one at "+at+", which cannot be taken away")
 	} else {
 		if j.old.Parent.Shared {
-			list = append(list, fmt.Sprintf("make the mount at %s a slave, that one alone, so that nothing leaves this mount namespace", printable(j.old.Parent.MountPoint)))
+			list = append(list, fmt.Sprintf("make the mount at %s a slave, that one alone, so that nothing leaves this mount namespace", printable.Text(j.old.Parent.MountPoint)))
 		}
 		list = append(list, "take the old mount away from "+at+" and move the fresh one there")
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nsinspect/internal/printable"
 )
 
 // takeAway unmounts the old mount, which nothing here may hold open then. One
@@ -36,7 +38,7 @@ func (s *swap) detach() error {
 	s.closeOld()
 	err := s.unmountTop(unix.MNT_DETACH)
 	if err != nil {
-		s.notes = append(s.notes, "the mount at "+printable(s.job.old.MountPoint)+" and those upon it are private now: what is mounted upon them elsewhere is not seen here")
+		s.notes = append(s.notes, "the mount at "+printable.Text(s.job.old.MountPoint)+" and those upon it are private now: what is mounted upon them elsewhere is not seen here")
 	}
 	return err
 }
@@ -127,7 +129,7 @@ func (s *swap) layBack() error {
 			unix.Close(at)
 		}
 		if err != nil {
-			return failed("lay back the mount at "+printable(l.at)+" upon", s.job.old.MountPoint, err)
+			return failed("lay back the mount at "+printable.Text(l.at)+" upon", s.job.old.MountPoint, err)
 		}
 	}
 	return nil

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"nsinspect/internal/printable"
 )
 
 // outcome is what has become of one job. Without a state it is an error that
@@ -226,7 +228,7 @@ func (s *swap) shield() error {
 	if err := s.setPropagation(mount, unix.MS_SLAVE); err != nil {
 		return failed("make a slave of the mount at", point, err)
 	}
-	s.notes = append(s.notes, "the mount at "+printable(point)+" was shared and is a slave now: what is mounted on it later stays in this mount namespace")
+	s.notes = append(s.notes, "the mount at "+printable.Text(point)+" was shared and is a slave now: what is mounted on it later stays in this mount namespace")
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nsinspect/inspect"
+	"nsinspect/internal/printable"
 )
 
 // answerTime is how long one mount may take. A target can put a file system on
@@ -90,7 +91,7 @@ func (w *work) follow(ctx context.Context) error {
 		if interrupted || o.state == Lost || errors.Is(o.err, errSilent) {
 			why := errInterrupted
 			if !interrupted {
-				why = fmt.Errorf("not tried after what happened at %s", printable(j.old.MountPoint))
+				why = fmt.Errorf("not tried after what happened at %s", printable.Text(j.old.MountPoint))
 			}
 			for _, left := range w.jobs[i+1:] {
 				left.tell(outcome{state: Unchanged, err: why})
