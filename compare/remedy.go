@@ -13,27 +13,39 @@ import (
 // (mount(8)); all others are the kernel's defaults, or not the mount's own.
 var carried = []string{"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "nosymfollow"}
 
-// MountOptions returns what mount(8) has to be given to mount a hierarchy in a
-// cgroup namespace: every controller of it (fewer are refused, EPERM), its
-// name, and the old mount's own flags. Super options are never copied.
-func MountOptions(h *inspect.Hierarchy, old *inspect.Mount) []string {
+// OwnOptions are those of a mount's options that are its own and no default.
+func OwnOptions(m *inspect.Mount) []string {
 	var options []string
 	for _, flag := range carried {
-		if slices.Contains(old.Options, flag) {
+		if slices.Contains(m.Options, flag) {
 			options = append(options, flag)
 		}
 	}
+	return options
+}
+
+// HierarchyOptions are what makes a mount one of a hierarchy: of v1 every
+// controller (fewer are refused, EPERM: cgroup1_root_to_use in
+// kernel/cgroup/cgroup-v1.c) or none, and the name. Super options are never
+// copied.
+func HierarchyOptions(h *inspect.Hierarchy) []string {
 	if h.Version() == 2 {
-		return options
+		return nil
 	}
-	options = append(options, h.Controllers...)
-	if len(h.Controllers) == 0 {
+	options := slices.Clone(h.Controllers)
+	if len(options) == 0 {
 		options = append(options, "none")
 	}
 	if h.Name != "" {
 		options = append(options, "name="+h.Name)
 	}
 	return options
+}
+
+// MountOptions are what mount(8) has to be given to mount a hierarchy in a
+// cgroup namespace in the place of an old mount.
+func MountOptions(h *inspect.Hierarchy, old *inspect.Mount) []string {
+	return append(OwnOptions(old), HierarchyOptions(h)...)
 }
 
 // hurt says whom a change of a task's mounts would hurt beside the task itself.

@@ -48,7 +48,7 @@ func (t *fsTree) entering(do func(entrant)) {
 			defer unix.Close(home)
 			err = unix.Setns(home, unix.CLONE_NEWCGROUP)
 		}
-		if err != nil && capable(capSysAdmin) {
+		if err != nil && CanEnter() {
 			// As for root of a user namespace that does not own its cgroup
 			// namespace: it can go into others and never come back.
 			do(apartEntrant{})

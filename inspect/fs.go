@@ -24,9 +24,6 @@ const InitialCgroupNS = 4026531835
 // 3.8 (there too).
 const InitialPIDNS = 4026531836
 
-// capSysAdmin is CAP_SYS_ADMIN's bit in the CapEff mask (capabilities(7)).
-const capSysAdmin = 21
-
 // FS is a procfs to read from.
 type FS struct {
 	// Reader says in whose view everything is read.
@@ -158,7 +155,7 @@ func (t *fsTree) reader() Reader {
 		if r.CgroupNS == 0 {
 			r.CgroupNS = nsOf(os.Readlink("/proc/thread-self/ns/cgroup"))
 		}
-		r.CanEnter = capable(capSysAdmin)
+		r.CanEnter = CanEnter()
 		return r
 	}
 	if r.PID > 0 {
@@ -185,14 +182,13 @@ func (f *FS) uptime() (time.Duration, bool) {
 	return up, err == nil
 }
 
-// capable reports whether this thread has a capability in effect (capget(2)).
-func capable(bit uint) bool {
+// CanEnter tells whether this thread has CAP_SYS_ADMIN in effect (capget(2)),
+// which making and entering namespaces takes.
+func CanEnter() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
-	}
-	return data[bit/32].Effective&(1<<(bit%32)) != 0
+	err := unix.Capget(&header, &data[0])
+	return err == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 // nsOf turns the text of a namespace link, "cgroup:[4026531835]", into its

@@ -168,7 +168,7 @@ func TestLiveWalkContextEnds(t *testing.T) {
 
 func TestError(t *testing.T) {
 	e := kernelError("make the cgroup", "/a\x1b[31m", &os.PathError{Op: "mkdir", Path: "/x", Err: unix.EROFS})
-	if e.Error() != `cannot make the cgroup "/a\x1b[31m": read-only file system` || !errors.Is(e, ErrReadOnly) || !errors.Is(e, unix.EROFS) {
+	if e.Error() != `cannot make the cgroup /a\033[31m: read-only file system` || !errors.Is(e, ErrReadOnly) || !errors.Is(e, unix.EROFS) {
 		t.Error(e)
 	}
 	i := &Interrupted{unix.SIGTERM}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"nsinspect/inspect"
 )
 
 // Where a step's command runs.
@@ -162,12 +164,7 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 
 // allowed finds out before anything is made whether namespaces can be made.
 func allowed() error {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &caps[0]); err != nil {
-		return kernelError("read", "its own capabilities", err)
-	}
-	if caps[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
+	if !inspect.CanEnter() {
 		return &Error{Kind: ErrPrivilege, Tried: "make cgroup and mount namespaces", Err: unix.EPERM,
 			hint: "it needs CAP_SYS_ADMIN: run it as root; 'nsinspect lab run' works for ordinary users"}
 	}

@@ -23,7 +23,7 @@ func (r *room) fresh(j *job) (int, error) {
 	if err := r.assertNamespace(); err != nil {
 		return -1, err
 	}
-	fs, err := r.sys.fsopen(fsType(j.hierarchy), unix.FSOPEN_CLOEXEC)
+	fs, err := r.sys.fsopen(j.old.FSType, unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, failed("make a fresh mount of", j.hierarchy.Label, err)
 	}
@@ -35,7 +35,7 @@ func (r *room) fresh(j *job) (int, error) {
 		}
 		return -1, e
 	}
-	mount, err := r.sys.fsmount(fs, unix.FSMOUNT_CLOEXEC, attributesOf(j.old.Options))
+	mount, err := r.sys.fsmount(fs, unix.FSMOUNT_CLOEXEC, attributesOf(&j.old))
 	if err != nil {
 		return -1, failed("make a fresh mount of", j.hierarchy.Label, err)
 	}
@@ -46,20 +46,30 @@ func (r *room) fresh(j *job) (int, error) {
 	return mount, nil
 }
 
+// configure says what is to be mounted (fsconfig(2)), and makes it.
 func (r *room) configure(fs int, h *inspect.Hierarchy, old *inspect.Mount) error {
-	words, values := parameters(h, old)
-	for _, v := range values {
-		if err := r.sys.setValue(fs, v[0], v[1]); err != nil {
+	if old.Source != "" && len(old.Source) < maxValue {
+		if err := r.sys.setValue(fs, "source", old.Source); err != nil {
 			return err
 		}
 	}
-	for _, w := range words {
-		if err := r.sys.setWord(fs, w); err != nil {
+	for _, option := range compare.HierarchyOptions(h) {
+		var err error
+		if key, value, ok := strings.Cut(option, "="); ok {
+			err = r.sys.setValue(fs, key, value)
+		} else {
+			err = r.sys.setWord(fs, option)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return r.sys.create(fs)
 }
+
+// maxValue is the kernel's bound for a value and its end, in bytes (fsconfig in
+// fs/fsopen.c).
+const maxValue = 256
 
 // explained adds what the kernel wrote into the context's log (fsconfig(2)).
 func explained(fs int, err error) error {

@@ -13,63 +13,29 @@ import (
 	"nsinspect/internal/printable"
 )
 
-// attributes are the per-mount flags that a mount has of its own (mountinfo's
-// field 6, show_mnt_opts in fs/proc_namespace.c) and fsmount(2) takes.
-var attributes = []struct {
-	option string
-	flag   int
-}{
-	{"ro", unix.MOUNT_ATTR_RDONLY},
-	{"nosuid", unix.MOUNT_ATTR_NOSUID},
-	{"nodev", unix.MOUNT_ATTR_NODEV},
-	{"noexec", unix.MOUNT_ATTR_NOEXEC},
-	{"noatime", unix.MOUNT_ATTR_NOATIME},
-	{"nodiratime", unix.MOUNT_ATTR_NODIRATIME},
-	{"nosymfollow", unix.MOUNT_ATTR_NOSYMFOLLOW},
+// attributes are what fsmount(2) takes for a mount's own options.
+var attributes = map[string]int{
+	"ro":          unix.MOUNT_ATTR_RDONLY,
+	"nosuid":      unix.MOUNT_ATTR_NOSUID,
+	"nodev":       unix.MOUNT_ATTR_NODEV,
+	"noexec":      unix.MOUNT_ATTR_NOEXEC,
+	"noatime":     unix.MOUNT_ATTR_NOATIME,
+	"nodiratime":  unix.MOUNT_ATTR_NODIRATIME,
+	"nosymfollow": unix.MOUNT_ATTR_NOSYMFOLLOW,
 }
 
 // attributesOf returns a mount's own flags. relatime is what a mount without
 // any word on access times gets; one that shows neither it nor noatime is
 // strictatime.
-func attributesOf(options []string) int {
+func attributesOf(m *inspect.Mount) int {
 	attrs := 0
-	for _, a := range attributes {
-		if slices.Contains(options, a.option) {
-			attrs |= a.flag
-		}
+	for _, option := range compare.OwnOptions(m) {
+		attrs |= attributes[option]
 	}
-	if !slices.Contains(options, "noatime") && !slices.Contains(options, "relatime") {
+	if !slices.Contains(m.Options, "noatime") && !slices.Contains(m.Options, "relatime") {
 		attrs |= unix.MOUNT_ATTR_STRICTATIME
 	}
 	return attrs
-}
-
-// parameters are what fsconfig(2) is given: words, and keys with a value. All
-// controllers of a v1 hierarchy must be named (cgroup1_root_to_use in
-// kernel/cgroup/cgroup-v1.c refuses fewer); super options are never copied.
-func parameters(h *inspect.Hierarchy, old *inspect.Mount) (words []string, values [][2]string) {
-	if old.Source != "" && len(old.Source) < 256 {
-		values = append(values, [2]string{"source", old.Source})
-	}
-	if h.Version() == 2 {
-		return nil, values
-	}
-	words = append(words, h.Controllers...)
-	if len(words) == 0 {
-		words = append(words, "none")
-	}
-	if h.Name != "" {
-		values = append(values, [2]string{"name", h.Name})
-	}
-	return words, values
-}
-
-// fsType is the file system of a hierarchy.
-func fsType(h *inspect.Hierarchy) string {
-	if h.Version() == 2 {
-		return "cgroup2"
-	}
-	return "cgroup"
 }
 
 // steps words what mending does, in its order.
@@ -80,7 +46,7 @@ func (j *job) steps(p inspect.Process) []string {
 		options = "no options"
 	}
 	list := []string{
-		fmt.Sprintf("make a fresh %s mount with %s in cgroup namespace %d, mounted nowhere yet", fsType(j.hierarchy), options, p.CgroupNS),
+		fmt.Sprintf("make a fresh %s mount with %s in cgroup namespace %d, mounted nowhere yet", j.old.FSType, options, p.CgroupNS),
 		fmt.Sprintf("go on only if it lists process %d at %s", j.members[0].PID, printable.Text(j.members[0].Path)),
 	}
 	direct := 0

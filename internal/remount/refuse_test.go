@@ -266,3 +266,19 @@ func TestDecide(t *testing.T) {
 		}
 	}
 }
+
+// TestAttributes has every option of a mount's own, as include/uapi/linux/mount.h
+// numbers them.
+func TestAttributes(t *testing.T) {
+	for options, want := range map[string]int{
+		"rw,relatime":                        0,
+		"rw":                                 0x20,
+		"ro,nosuid,nodev,noexec,relatime":    0x0f,
+		"rw,noatime,nodiratime,nosymfollow":  0x200090,
+		"rw,relatime,lazytime,idmapped,sync": 0,
+	} {
+		if got := attributesOf(&inspect.Mount{Options: strings.Split(options, ",")}); got != want {
+			t.Errorf("%s: %#x, want %#x", options, got, want)
+		}
+	}
+}
