@@ -69,7 +69,7 @@ bench: build ## the tables of docs/performance.md, measured anew
 # one random tree of cgroups; what is shown is how many, and what went wrong.
 soak: ## the live tests of busy and of random hosts, SOAK (default 500) rounds of each
 	@mkdir -p $(OUT)
-	@NSINSPECT_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run '^TestLive(Churn|ReusedIDs|RandomTrees|ManyThreads)$$' . 2>&1 \
+	@NSINSPECT_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run '^TestLive(Churn|ReusedIDs|RandomTrees|ManyThreads)$$' ./internal/endtoend 2>&1 \
 		| tee $(OUT)/soak.log | grep -a --line-buffered -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)|_test\.go:'
 
 cover: ## how much of the code the tests reach, build/cover.html
