@@ -35,7 +35,11 @@ test: ## all tests; NSINSPECT_LIVE=require makes a skipped live test a failure
 		| grep -a --line-buffered -E '^(ok|FAIL|panic:|\?) |^ *--- (FAIL|SKIP)' || status=$${PIPESTATUS[0]}; \
 	if [ $$status -ne 0 ]; then \
 		echo; echo "what failed said:"; \
-		grep -avE '^ *(=== |--- (PASS|SKIP))|^(ok|\?) |^PASS$$' $(OUT)/test.log || true; \
+		awk '{ kept = kept $$0 "\n" } \
+			/^=== PAUSE / { mixed = 1 } \
+			/^--- (PASS|SKIP): / && !mixed { kept = "" } \
+			/^--- FAIL: |^FAIL\t/ { printf "%s", kept; kept = "" } \
+			/^(ok|\?|FAIL)[ \t]/ { kept = ""; mixed = 0 }' $(OUT)/test.log; \
 	fi; \
 	awk -v required="$${NSINSPECT_LIVE:-}" -v status=$$status ' \
 		/^--- (PASS|FAIL): TestLive/ { ran++ } \
