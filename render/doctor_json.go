@@ -58,10 +58,11 @@ func DoctorJSON(w io.Writer, r *compare.Report) error {
 	document := struct {
 		jsonHead
 		Host     jsonHost      `json:"host"`
+		Verdict  string        `json:"verdict"`
 		Findings []jsonFinding `json:"findings"`
 		Checks   []jsonCheck   `json:"checks"`
 		Coverage jsonCoverage  `json:"coverage"`
-	}{head(r.Reader, r.Skipped), jsonHost{orNull(r.Kernel), orNull(r.Layout)}, []jsonFinding{}, []jsonCheck{}, jsonCoverage(r.Coverage)}
+	}{head(r.Reader, r.Skipped), jsonHost{orNull(r.Kernel), orNull(r.Layout)}, verdict(r), []jsonFinding{}, []jsonCheck{}, jsonCoverage(r.Coverage)}
 	for i := range r.Findings {
 		document.Findings = append(document.Findings, findingJSON(&r.Findings[i]))
 	}
