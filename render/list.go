@@ -90,6 +90,7 @@ type jsonNamespace struct {
 	PPID          *int       `json:"ppid"`
 	UID           *int       `json:"uid"`
 	User          *string    `json:"user"`
+	UserBase64    string     `json:"user_base64,omitempty"`
 	Command       *string    `json:"command"`
 	CommandBase64 string     `json:"command_base64,omitempty"`
 	PIDs          []int      `json:"pids"`
@@ -136,7 +137,8 @@ func namespace(n *compare.NamespaceSummary) jsonNamespace {
 		PIDs: n.Processes, Roots: make([]jsonRoot, 0, len(n.Roots)),
 	}
 	if p := n.First; p.PID != 0 {
-		j.PPID, j.UID, j.User = &p.PPID, &p.UID, orNull(p.User)
+		j.PPID, j.UID = &p.PPID, &p.UID
+		j.User, j.UserBase64 = text(p.User)
 		j.Command, j.CommandBase64 = text(p.Command)
 	}
 	for _, r := range n.Roots {

@@ -133,6 +133,7 @@ type jsonShowMount struct {
 	Type             string   `json:"type"`
 	Options          []string `json:"options"`
 	SuperOptions     []string `json:"super_options"`
+	SuperBase64      []string `json:"super_options_base64,omitempty"`
 }
 
 // ShowJSON writes the same as one document.
@@ -164,12 +165,13 @@ func ShowJSON(w io.Writer, r inspect.Reader, s *inspect.Subject) error {
 func (m showMount) json() jsonShowMount {
 	j := jsonShowMount{
 		ID: m.ID, ParentID: m.ParentID, Visible: m.Visible, ReadOnly: m.ReadOnly(), Propagation: m.Propagation,
-		Type: m.FSType, Options: list(m.Options), SuperOptions: list(m.SuperOptions),
+		Type: m.FSType, Options: list(m.Options),
 	}
 	if m.hierarchy != nil {
 		j.HierarchyID, j.Hierarchy = &m.hierarchy.ID, &m.hierarchy.Label
 	}
 	j.MountPoint, j.MountPointBase64 = text(m.MountPoint)
 	j.HostRoot, j.HostRootBase64 = text(m.Root)
+	j.SuperOptions, j.SuperBase64 = texts(m.SuperOptions)
 	return j
 }
