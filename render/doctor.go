@@ -163,7 +163,7 @@ func location(f *compare.Finding) string {
 	}
 	switch {
 	case !aboutMount(f) && f.Hierarchy != nil:
-		return f.Hierarchy.Label + " of " + who
+		return Text(f.Hierarchy.Label) + " of " + who
 	case aboutMount(f) && len(f.PIDs) == 1:
 		return Text(f.Mount.MountPoint) + " as " + who + " sees it"
 	case aboutMount(f):
@@ -235,16 +235,17 @@ func willDo(command []string) string {
 }
 
 // shell writes a command as one types it. A step that is a line of shell is
-// that line.
+// that line. What could act on the terminal is escaped, so that it does no harm
+// there, though it is then another command.
 func shell(argv []string) string {
 	if len(argv) == 3 && argv[0] == "sh" && argv[1] == "-c" {
-		return argv[2]
+		return Text(argv[2])
 	}
 	words := make([]string, len(argv))
 	for i, a := range argv {
 		words[i] = quote(a)
 	}
-	return strings.Join(words, " ")
+	return Text(strings.Join(words, " "))
 }
 
 // quote leaves a word as it is if the shell does.

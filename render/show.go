@@ -55,7 +55,7 @@ func title(w io.Writer, p inspect.Process, o Options) error {
 	if o.NoHeaders {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "%s, parent %d, state %s\n", who(p), p.PPID, p.State)
+	_, err := fmt.Fprintf(w, "%s, parent %d, state %s\n", who(p), p.PPID, Text(p.State))
 	return err
 }
 
