@@ -24,6 +24,7 @@ func ListTable(w io.Writer, l *List, o Options) error {
 	t := table{
 		header:   []string{"NS", "INITIAL", "NPROCS", "PID", "USER", "COMMAND", "ROOT DIRECTORIES", "PIDS"},
 		flexible: []int{6, 7},
+		lists:    map[int]itemList{6: {separator: ";"}, 7: {separator: ",", numbers: true}},
 	}
 	for i := range l.Namespaces {
 		n := &l.Namespaces[i]

@@ -27,6 +27,7 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 	mounts := table{
 		header:   []string{"MOUNT", "PARENT", "HIERARCHY", "MOUNT POINT", "HOST ROOT", "VISIBLE", "OPTIONS", "PROPAGATION"},
 		flexible: []int{3, 4, 6},
+		lists:    map[int]itemList{6: {separator: ","}},
 	}
 	for _, m := range showMounts(s) {
 		visible := "yes"

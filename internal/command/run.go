@@ -172,7 +172,7 @@ func lower(s string) string {
 // commonFlags are understood by every command.
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide or json"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide (all rows, nothing shortened) or json"},
 		&cli.BoolFlag{Name: "json", Aliases: []string{"J"}, Usage: "the same as -o json"},
 		&cli.BoolFlag{Name: "no-headers", Usage: "tables without column names and titles"},
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always or never"},
