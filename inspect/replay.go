@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,21 @@ func ReadCapture(r io.Reader, name string, jobs int) (*FS, error) {
 		return nil, fmt.Errorf("read capture %s: %w", name, err)
 	}
 	return newFS(newReplayTree(c), jobs), nil
+}
+
+// Origin is when and of which kernel a capture was made, as it says itself.
+type Origin struct {
+	Made   time.Time
+	Kernel string // its release; empty: not known
+}
+
+// Origin returns that of a capture; ok is false for a procfs.
+func (f *FS) Origin() (o Origin, ok bool) {
+	t, ok := f.tree.(*replayTree)
+	if !ok {
+		return Origin{}, false
+	}
+	return Origin{t.capture.made, strings.TrimSpace(t.capture.top["sys/kernel/osrelease"])}, true
 }
 
 // Captured are the processes that a capture was made for, and recorded is false

@@ -40,7 +40,7 @@ func CompareTable(w io.Writer, r inspect.Reader, c *compare.Comparison, o Option
 	if err := peers(w, c, shown, o); err != nil {
 		return err
 	}
-	return strayThreads(w, c.Process.PID, c.Threads)
+	return strayThreads(w, c.Threads, o)
 }
 
 // unremarkable tells whether both views agree and nothing is wrong.

@@ -210,20 +210,20 @@ func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 		if len(r.Command) == 0 {
 			return
 		}
-		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), shell(r.Command))
+		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), Shell(r.Command))
 	case len(r.Command) == 0:
 		fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
 	default:
-		fmt.Fprintf(b, "%smend it (%s): %s, or by hand\n", indent, Text(strings.Join(r.Notes, "; ")), shell(r.Command))
+		fmt.Fprintf(b, "%smend it (%s): %s, or by hand\n", indent, Text(strings.Join(r.Notes, "; ")), Shell(r.Command))
 	}
 	for i, step := range r.Steps {
 		end := " &&"
 		if i == len(r.Steps)-1 {
 			end = ""
 		}
-		fmt.Fprintf(b, "%s  %s%s\n", indent, shell(step), end)
+		fmt.Fprintf(b, "%s  %s%s\n", indent, Shell(step), end)
 	}
-	fmt.Fprintf(b, "%sthen see: %s\n", indent, shell(f.Verify))
+	fmt.Fprintf(b, "%sthen see: %s\n", indent, Shell(f.Verify))
 }
 
 // willDo introduces a command of nsinspect's: without --apply it shows a plan.
@@ -234,10 +234,10 @@ func willDo(command []string) string {
 	return "what mending it would take:"
 }
 
-// shell writes a command as one types it. A step that is a line of shell is
+// Shell writes a command as one types it. A step that is a line of shell is
 // that line. What could act on the terminal is escaped, so that it does no harm
 // there, though it is then another command.
-func shell(argv []string) string {
+func Shell(argv []string) string {
 	if len(argv) == 3 && argv[0] == "sh" && argv[1] == "-c" {
 		return Text(argv[2])
 	}

@@ -48,7 +48,7 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 			return err
 		}
 	}
-	return strayThreads(w, s.Process.PID, s.Threads)
+	return strayThreads(w, s.Threads, o)
 }
 
 // title names a process: "24437 bash (root)".
@@ -69,11 +69,12 @@ func who(p inspect.Process) string {
 }
 
 // strayThreads tells of threads that are elsewhere than their leader.
-func strayThreads(w io.Writer, pid int, threads []inspect.Task) error {
-	if len(threads) == 0 {
+func strayThreads(w io.Writer, threads []inspect.Task, o Options) error {
+	if len(threads) == 0 || o.NoHeaders {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "\n%s in other cgroups or namespaces: see 'nsinspect compare %d'\n", many(len(threads), "of its threads is", "of its threads are"), threads[0].TID)
+	command := append([]string{"nsinspect", "compare", fmt.Sprint(threads[0].TID)}, o.Source...)
+	_, err := fmt.Fprintf(w, "\n%s in other cgroups or namespaces: see '%s'\n", many(len(threads), "of its threads is", "of its threads are"), Shell(command))
 	return err
 }
 

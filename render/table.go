@@ -22,6 +22,8 @@ type Options struct {
 	// Width is the terminal's, in columns; 0: no terminal, shorten nothing.
 	Width int
 	Color bool
+	// Source are the flags that name what is read, for commands to paste.
+	Source []string
 }
 
 // table is rows of cells below column names.

@@ -3,7 +3,7 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -45,7 +45,7 @@ func runCompare(ctx context.Context, in *invocation) (int, error) {
 		err = render.CompareTable(in.out, in.fs.Reader, c, in.style)
 	}
 	if err == nil && in.format != "json" && c.Verdict.Worse(compare.VerdictUnknown) {
-		in.hint(fmt.Sprintf("'nsinspect doctor %d' says what is wrong and how to mend it", s.Process.PID))
+		in.hint("'" + in.next("doctor", strconv.Itoa(s.Process.PID)) + "' says what is wrong and how to mend it")
 	}
 	return in.finish(statusOK, s.Skipped), err
 }

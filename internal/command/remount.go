@@ -2,9 +2,9 @@ package command
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -55,7 +55,7 @@ func runRemount(ctx context.Context, in *invocation) (int, error) {
 		return 0, err
 	}
 	if status == remount.StatusToDo && in.format != "json" {
-		in.hint("'nsinspect remount " + applying(plan.Process.TID, include) + "' does it")
+		in.hint("'" + in.next(applying(plan.Process.TID, include)...) + "' does it")
 	}
 	return in.finish(status, plan.Skipped), nil
 }
@@ -72,11 +72,12 @@ func unended(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, signals...)
 }
 
-func applying(pid int, include string) string {
+func applying(pid int, include string) []string {
+	words := []string{"remount", strconv.Itoa(pid)}
 	if include != "" {
-		include = " --include " + include
+		words = append(words, "--include", include)
 	}
-	return fmt.Sprintf("%d%s --apply", pid, include)
+	return append(words, "--apply")
 }
 
 // showRemount presents a plan, or what has become of it.

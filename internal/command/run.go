@@ -208,7 +208,9 @@ func (r *runner) do(run action) cli.ActionFunc {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.out.abandon(stop) })()
+		in.style.Source = in.source()
 		r.status, err = run(ctx, in)
+		err = in.absent(err)
 		r.interrupted = ctx.Err() != nil
 		return err
 	}
