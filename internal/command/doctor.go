@@ -64,7 +64,7 @@ func runDoctor(ctx context.Context, in *invocation) (int, error) {
 	if worst, found := report.Worst(); found && failOn != "" && worst.AtLeast(failOn) {
 		status = statusFound
 	}
-	return in.finish(status, report.Skipped), err
+	return in.finish(status, report.Missed), err
 }
 
 // threshold is the severity that counts; empty for never.
