@@ -17,7 +17,7 @@ func (r *runner) compare() *cli.Command {
 		Name:      "compare",
 		Usage:     "host view beside namespace view of PID; how its namespace sees each PEER (default: 1)",
 		UsageText: "nsinspect compare [FLAGS] PID [PEER...]",
-		Flags:     []cli.Flag{fromFlag()},
+		Flags:     reportFlags(),
 		Action:    r.do(runCompare),
 	}
 }

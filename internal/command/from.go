@@ -15,11 +15,6 @@ import (
 	"nsinspect/render"
 )
 
-// fromFlag is understood by the commands that can answer from a capture.
-func fromFlag() cli.Flag {
-	return &cli.StringFlag{Name: "from", Usage: "answer from the capture in `FILE` (-: standard input) and not from this host"}
-}
-
 // openCapture opens the capture that --from names, and says that the answers
 // are not of this host.
 func (r *runner) openCapture(c *cli.Context) (*inspect.FS, error) {

@@ -13,7 +13,7 @@ func (r *runner) show() *cli.Command {
 		Name:      "show",
 		Usage:     "one process: its namespaces, cgroup paths and cgroup mounts",
 		UsageText: "nsinspect show [FLAGS] PID",
-		Flags:     []cli.Flag{fromFlag()},
+		Flags:     reportFlags(),
 		Action:    r.do(runShow),
 	}
 }
