@@ -3,7 +3,9 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,9 +19,20 @@ func (r *runner) compare() *cli.Command {
 		Name:      "compare",
 		Usage:     "host view beside namespace view of PID; how its namespace sees each PEER (default: 1)",
 		UsageText: "nsinspect compare [FLAGS] PID [PEER...]",
-		Flags:     reportFlags(),
-		Action:    r.do(runCompare),
+		Description: "The verdicts on a mount, worst first, by its root in the namespace's view:\n\n" + legend() +
+			"\n? is what is not known. 'nsinspect explain' tells more of each fault.",
+		Flags:  reportFlags(),
+		Action: r.do(runCompare),
 	}
+}
+
+// legend says what the verdicts mean, a line each.
+func legend() string {
+	var b strings.Builder
+	for _, v := range compare.Verdicts {
+		fmt.Fprintf(&b, "%-11s  %s\n", v.Verdict, v.Meaning)
+	}
+	return b.String()
 }
 
 func runCompare(ctx context.Context, in *invocation) (int, error) {
