@@ -96,7 +96,7 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	stranger := r.CgroupNS != t.CgroupNS || r.Initial()
 	switch {
 	case t.MntNS == 0:
-		return Refusal{"its mount namespace could not be read, so who else uses it is not known", "run it as root on the host", nil}
+		return Refusal{"its mount namespace could not be read, so who else uses it is not known", AsRoot(r), nil}
 	case s.First:
 		return Refusal{"its mount namespace is the host's, and mending its mounts would break those of the host", ownMounts, truth(true)}
 	case s.Reader && stranger:
@@ -109,7 +109,7 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	case len(s.Unknown) > 0:
 		return Refusal{
 			fmt.Sprintf("whether %s its mount namespace could not be found out", count(len(s.Unknown), "process that could not be read uses", "processes that could not be read use")),
-			"run it as root on the host", nil,
+			AsRoot(r), nil,
 		}
 	case !r.WholeHost:
 		return Refusal{"whether processes outside this PID namespace use its mount namespace could not be found out", "run it on the host, with its own /proc", nil}

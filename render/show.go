@@ -3,7 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 	"strings"
 
 	"nsinspect/compare"
@@ -17,8 +17,13 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 		return err
 	}
 	ns := table{header: []string{"NAMESPACE", "INODE"}}
-	for _, name := range sortedKeys(s.Namespaces) {
-		ns.add(name, fmt.Sprint(s.Namespaces[name]))
+	for _, name := range inspect.NamespaceNames {
+		switch inode, known := s.Namespaces[name]; {
+		case known:
+			ns.add(name, fmt.Sprint(inode))
+		case slices.ContainsFunc(s.Skipped, func(sk inspect.Skipped) bool { return sk.What == "ns/"+name }):
+			ns.add(name, "?")
+		}
 	}
 	cgroups := table{header: []string{"ID", "HIERARCHY", "VERSION", "HOST PATH"}, flexible: []int{3}}
 	for _, m := range s.Host.Cgroups.Memberships {
@@ -76,15 +81,6 @@ func strayThreads(w io.Writer, threads []inspect.Task, o Options) error {
 	command := append([]string{"nsinspect", "compare", fmt.Sprint(threads[0].TID)}, o.Source...)
 	_, err := fmt.Fprintf(w, "\n%s in other cgroups or namespaces: see '%s'\n", many(len(threads), "of its threads is", "of its threads are"), Shell(command))
 	return err
-}
-
-func sortedKeys(m map[string]uint64) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 // showMount is a mount with its hierarchy; nil: the process is in none of it.

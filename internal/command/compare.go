@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,10 +58,22 @@ func runCompare(ctx context.Context, in *invocation) (int, error) {
 	} else {
 		err = render.CompareTable(in.out, in.fs.Reader, c, in.style)
 	}
-	if err == nil && in.format != "json" && c.Verdict.Worse(compare.VerdictUnknown) {
-		in.hint("'" + in.next("doctor", strconv.Itoa(s.Process.PID)) + "' says what is wrong and how to mend it")
+	if err == nil && in.format != "json" {
+		in.goOn(c, s)
 	}
 	return in.finish(statusOK, s.Skipped), err
+}
+
+// goOn says what to do about a fault, or about what was not seen.
+func (in *invocation) goOn(c *compare.Comparison, s *inspect.Subject) {
+	switch {
+	case c.Verdict.Worse(compare.VerdictUnknown):
+		in.hint("'" + in.next("doctor", strconv.Itoa(s.Process.PID)) + "' says what is wrong and how to mend it")
+	case c.Known != compare.Entered:
+		in.hintDenied(s.Skipped)
+	default:
+		in.unread(slices.DeleteFunc(slices.Clone(s.Skipped), func(s inspect.Skipped) bool { return s.What != "mountinfo" }))
+	}
 }
 
 // subject reads the process with the peers asked for; PID 1 if none is, as far
