@@ -43,13 +43,7 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 			strings.Join(m.Options, ","), m.Propagation)
 	}
 	for _, t := range []table{ns, cgroups, mounts} {
-		if len(t.rows) == 0 {
-			continue
-		}
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
-		if err := t.write(w, o); err != nil {
+		if err := part(w, &t, o); err != nil {
 			return err
 		}
 	}
