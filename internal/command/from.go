@@ -23,13 +23,21 @@ func (r *runner) openCapture(c *cli.Context) (*inspect.FS, error) {
 		return nil, err
 	}
 	if from, ok := fs.Origin(); ok {
-		kernel := ""
-		if from.Kernel != "" {
-			kernel = " on Linux " + from.Kernel
-		}
-		r.say(fmt.Sprintf("this is a capture made %s%s, not this host", from.Made.UTC().Format("2006-01-02 15:04:05 UTC"), kernel))
+		r.say("this is a capture " + made(from) + ", not this host")
 	}
 	return fs, nil
+}
+
+// made says when and of which kernel; archives can have no times.
+func made(from inspect.Origin) string {
+	text := "of a time that it does not tell"
+	if from.Made.Unix() > 0 {
+		text = "made " + from.Made.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	if from.Kernel != "" {
+		text += " on Linux " + from.Kernel
+	}
+	return text
 }
 
 func (r *runner) readCapture(c *cli.Context) (*inspect.FS, error) {
