@@ -139,7 +139,7 @@ func TestLiveCapture(t *testing.T) {
 func fromCapture(t *testing.T, archive, stderr string) string {
 	t.Helper()
 	first, rest, _ := strings.Cut(stderr, "\n")
-	if !strings.HasPrefix(first, "nsinspect: this is a capture ") {
+	if !strings.HasPrefix(first, "nsinspect: this is a capture") {
 		t.Errorf("it does not say that this is a capture: %s", stderr)
 	}
 	return strings.ReplaceAll(rest, " --from "+archive, "")

@@ -58,7 +58,7 @@ type view struct {
 // The files that a capture may have of each task; all else in it is refused.
 var (
 	taskFileNames = []string{"cgroup", "mountinfo", "stat", "status", "comm", "cmdline"}
-	topFileNames  = []string{"uptime", "sys/kernel/osrelease"}
+	topFileNames  = []string{"uptime", "sys/kernel/hostname", "sys/kernel/osrelease"}
 	taskLinkNames = func() []string {
 		names := []string{"root"}
 		for _, ns := range NamespaceNames {

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"os"
 	"testing"
 	"time"
 )
@@ -31,7 +32,27 @@ func TestOrigin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	if o, ok := read.Origin(); !ok || !o.Made.Equal(at) || o.Kernel != "6.18.0" {
+	if o, ok := read.Origin(); !ok || !o.Made.Equal(at) || o.Kernel != "6.18.0" || o.Host != "" {
 		t.Errorf("%+v, %v", o, ok)
+	}
+}
+
+// TestOriginHost: a host tells its name, and a capture of it does too.
+func TestOriginHost(t *testing.T) {
+	fs, err := Open("/proc", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.Close()
+	recording, err := fs.Record(t.Context(), RecordOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, ok := recording.FS().Origin(); !ok || o.Host != want || want == "" {
+		t.Errorf("%+v, %v; want host %q", o, ok, want)
 	}
 }

@@ -49,10 +49,12 @@ func ReadCapture(r io.Reader, name string, jobs int) (*FS, error) {
 	return newFS(newReplayTree(c), jobs), nil
 }
 
-// Origin is when and of which kernel a capture was made, as it says itself.
+// Origin is where a capture comes from, as it says itself. Empty strings are not
+// known.
 type Origin struct {
+	Host   string // its name, as the reader's UTS namespace had it
+	Kernel string // its release
 	Made   time.Time
-	Kernel string // its release; empty: not known
 }
 
 // Origin returns that of a capture; ok is false for a procfs.
@@ -61,7 +63,8 @@ func (f *FS) Origin() (o Origin, ok bool) {
 	if !ok {
 		return Origin{}, false
 	}
-	return Origin{t.capture.made, strings.TrimSpace(t.capture.top["sys/kernel/osrelease"])}, true
+	text := func(name string) string { return strings.TrimSpace(t.capture.top[name]) }
+	return Origin{Host: text("sys/kernel/hostname"), Kernel: text("sys/kernel/osrelease"), Made: t.capture.made}, true
 }
 
 // Captured are the processes that a capture was made for, and recorded is false

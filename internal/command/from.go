@@ -23,21 +23,24 @@ func (r *runner) openCapture(c *cli.Context) (*inspect.FS, error) {
 		return nil, err
 	}
 	if from, ok := fs.Origin(); ok {
-		r.say("this is a capture " + made(from) + ", not this host")
+		r.say("this is a capture" + origin(from) + ", not the live host")
 	}
 	return fs, nil
 }
 
-// made says when and of which kernel; archives can have no times.
-func made(from inspect.Origin) string {
-	text := "of a time that it does not tell"
-	if from.Made.Unix() > 0 {
-		text = "made " + from.Made.UTC().Format("2006-01-02 15:04:05 UTC")
+// origin says of which host and when, as far as the capture tells.
+func origin(from inspect.Origin) string {
+	text := ""
+	if from.Host != "" {
+		text += " of " + from.Host
 	}
 	if from.Kernel != "" {
-		text += " on Linux " + from.Kernel
+		text += ", Linux " + from.Kernel
 	}
-	return text
+	if from.Made.Unix() <= 0 {
+		return text + ", of a time that it does not tell"
+	}
+	return text + ", made " + from.Made.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 func (r *runner) readCapture(c *cli.Context) (*inspect.FS, error) {
