@@ -60,7 +60,8 @@ func DoctorText(w io.Writer, r *compare.Report, o Options) error {
 			return err
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n", coverage(r))
+	fmt.Fprintln(&b)
+	prose(&b, coverage(r), o)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -67,15 +67,11 @@ func arrange(app *cli.App, args []string) (arranged []string, command *cli.Comma
 				rest = nil
 			}
 		default:
-			flags, typed = append(flags, arg), append(typed, arg)
-			name, hasValue := flagName(arg)
-			if takesValue[name] && !hasValue {
-				if len(rest) == 0 {
-					return nil, command, usageError("%s: which value?", arg)
-				}
-				flags = append(flags, rest[0])
-				rest = rest[1:]
+			taken, left, err := takeFlag(arg, rest, takesValue)
+			if err != nil {
+				return nil, command, err
 			}
+			flags, typed, rest = append(flags, taken...), append(typed, arg), left
 		}
 	}
 	if err := known(app, command, typed); err != nil {
@@ -86,6 +82,18 @@ func arrange(app *cli.App, args []string) (arranged []string, command *cli.Comma
 	}
 	out := append([]string{args[0], command.Name}, flags...)
 	return append(append(out, "--"), operands...), command, nil
+}
+
+// takeFlag takes a flag, and its value where that is a word of its own.
+func takeFlag(arg string, rest []string, takesValue map[string]bool) (taken, left []string, err error) {
+	name, hasValue := flagName(arg)
+	switch {
+	case !takesValue[name] || hasValue:
+		return []string{arg}, rest, nil
+	case len(rest) == 0:
+		return nil, nil, usageError("%s: which value?", arg)
+	}
+	return []string{arg, rest[0]}, rest[1:], nil
 }
 
 // known refuses flags that the command does not heed.
