@@ -121,14 +121,6 @@ func Denied(reason string) bool {
 	return strings.HasSuffix(reason, "permission denied") || strings.HasSuffix(reason, "operation not permitted")
 }
 
-// AsRoot says what to do where the reader was not allowed to look.
-func AsRoot(r inspect.Reader) string {
-	if r.UID == 0 && r.CanEnter {
-		return "run it on the host itself, outside of any container, sandbox or security policy: as root it runs already"
-	}
-	return "run it as root on the host"
-}
-
 // missed is what was skipped of the processes that are judged. The processes of
 // a namespace that could not be entered were all missed.
 func (d *Diagnosis) missed() []inspect.Skipped {

@@ -137,7 +137,7 @@ var refusals = []refusal{
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
 	{"one who could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt + 1, noMnt: true, noTable: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "could not be found out: run it on the host itself", "?", false},
+	}, "could not be found out: run it as root", "?", false},
 	{"one whose mountinfo tells that it does", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, noMnt: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},

@@ -2,10 +2,10 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -56,7 +56,7 @@ func runRemount(ctx context.Context, in *invocation) (int, error) {
 		return 0, err
 	}
 	if status == remount.StatusToDo && in.format != "json" {
-		in.hint("'" + in.next(applying(plan.Process.TID, include)...) + "' does it")
+		in.hint("'nsinspect remount " + applying(plan.Process.TID, include) + "' does it")
 	}
 	return in.finish(status, plan.Skipped), nil
 }
@@ -73,12 +73,11 @@ func unended(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, signals...)
 }
 
-func applying(pid int, include string) []string {
-	words := []string{"remount", strconv.Itoa(pid)}
+func applying(pid int, include string) string {
 	if include != "" {
-		words = append(words, "--include", include)
+		include = " --include " + include
 	}
-	return append(words, "--apply")
+	return fmt.Sprintf("%d%s --apply", pid, include)
 }
 
 // showRemount presents a plan, or what has become of it.

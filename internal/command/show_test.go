@@ -21,7 +21,7 @@ func TestUnread(t *testing.T) {
 	}{
 		{inspect.Reader{UID: 1000}, denied, line + "nsinspect: hint: run it as root on the host\n"},
 		{inspect.Reader{UID: 0}, denied, line + "nsinspect: hint: run it as root on the host\n"}, // without CAP_SYS_ADMIN
-		{inspect.Reader{UID: 0, CanEnter: true}, denied, line + "nsinspect: hint: run it on the host itself, outside of any container, sandbox or security policy: as root it runs already\n"},
+		{inspect.Reader{UID: 0, CanEnter: true}, denied, line + "nsinspect: hint: even root may not see it here: run it where 'readlink /proc/PID/ns/mnt' answers, without the sandbox or security module that denies it\n"},
 		{inspect.Reader{UID: 1000}, denied[1:2], "nsinspect: not read of process 7: mountinfo: more than 10 lines\n"},
 		{inspect.Reader{UID: 1000}, nil, ""},
 	} {
