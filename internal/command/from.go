@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -74,15 +75,18 @@ func (in *invocation) next(words ...string) string {
 	return render.Shell(slices.Concat([]string{"nsinspect"}, words, in.source()))
 }
 
-// absent tells a process that a capture was not made for from one that was not
+// orAbsent tells a process that a capture was not made for from one that was not
 // there.
-func (in *invocation) absent(err error) error {
-	pids, some := in.fs.Captured()
-	if !some || !errors.Is(err, inspect.ErrNoProcess) {
-		return err
+func orAbsent(run action) action {
+	return func(ctx context.Context, in *invocation) (int, error) {
+		status, err := run(ctx, in)
+		pids, some := in.fs.Captured()
+		if !some || !errors.Is(err, inspect.ErrNoProcess) {
+			return status, err
+		}
+		process, _ := strings.CutSuffix(err.Error(), ": "+inspect.ErrNoProcess.Error())
+		return status, fmt.Errorf("%s is not in this capture, which has only %s and what it takes to judge that", process, processes(pids))
 	}
-	process, _ := strings.CutSuffix(err.Error(), ": "+inspect.ErrNoProcess.Error())
-	return fmt.Errorf("%s is not in this capture, which has only %s and what it takes to judge that", process, processes(pids))
 }
 
 // captured are the processes that a capture was made for, where that is not all,

@@ -168,6 +168,7 @@ type invocation struct {
 
 // do checks the common flags, opens the procfs and runs a command.
 func (r *runner) do(run action) cli.ActionFunc {
+	run = orAbsent(run)
 	return func(c *cli.Context) error {
 		in, err := r.understand(c)
 		if err != nil {
@@ -182,7 +183,6 @@ func (r *runner) do(run action) cli.ActionFunc {
 		defer context.AfterFunc(ctx, func() { r.out.abandon(stop) })()
 		in.style.Source = in.source()
 		r.status, err = run(ctx, in)
-		err = in.absent(err)
 		r.interrupted = ctx.Err() != nil
 		return err
 	}
