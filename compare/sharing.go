@@ -96,7 +96,7 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	stranger := r.CgroupNS != t.CgroupNS || r.Initial()
 	switch {
 	case t.MntNS == 0:
-		return Refusal{"its mount namespace could not be read, so who else uses it is not known", "run it as root on the host", nil}
+		return Refusal{"its mount namespace could not be read, so who else uses it is not known", ToSee(r), nil}
 	case s.First:
 		return Refusal{"its mount namespace is the host's, and mending its mounts would break those of the host", ownMounts, truth(true)}
 	case s.Reader && stranger:
@@ -117,6 +117,14 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 		return Refusal{"its mount namespace is that of nsinspect itself, which changes nothing of its own", fmt.Sprintf("run 'nsinspect remount %d' in another mount namespace of the host", t.TID), truth(false)}
 	}
 	return Refusal{}
+}
+
+// ToSee says what lets a reader see what was denied to it.
+func ToSee(r inspect.Reader) string {
+	if r.UID == 0 && r.CanEnter {
+		return "even root may not see it here: run it where 'readlink /proc/PID/ns/mnt' answers, without the sandbox or security module that denies it"
+	}
+	return "run it as root on the host"
 }
 
 // refusal is that of a task's mounts, found out once for the findings on one

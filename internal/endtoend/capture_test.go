@@ -121,6 +121,7 @@ func TestLiveCapture(t *testing.T) {
 			append(append(slices.Concat(nobody, []string{binary}), f[1:]...), "--from", filepath.Join(dir, "host.tar.gz")),
 		} {
 			got := lt.Execute(t, how...)
+			got.Stderr = fromCapture(t, how[len(how)-1], got.Stderr)
 			if got.Stdout != want || got.Stderr != wantErr || fmt.Sprint(got.Status) != f[0] {
 				t.Errorf("%q:\n%s", how, difference(want+wantErr+"status "+f[0], got.Stdout+got.Stderr+fmt.Sprint("status ", got.Status)))
 			}
@@ -131,6 +132,17 @@ func TestLiveCapture(t *testing.T) {
 		t.Errorf("through a pipe:\n%s", difference(file.Stdout, pipe.Stdout))
 	}
 	partial(t, dir, binary, pids["stale"])
+}
+
+// fromCapture is what is said live: a line less, and commands to go on with do
+// not name the archive.
+func fromCapture(t *testing.T, archive, stderr string) string {
+	t.Helper()
+	first, rest, _ := strings.Cut(stderr, "\n")
+	if !strings.HasPrefix(first, "nsinspect: this is a capture") {
+		t.Errorf("it does not say that this is a capture: %s", stderr)
+	}
+	return strings.ReplaceAll(rest, " --from "+archive, "")
 }
 
 // parents lets others pass through the test's directories.

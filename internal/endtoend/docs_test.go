@@ -219,7 +219,7 @@ func TestJSONDocs(t *testing.T) {
 				t.Errorf("%s.%s: docs/json.md and the schema differ in whether it may be null", name, p)
 			}
 			_, twin := properties[p+"_base64"]
-			if twin != (f.kind == "bytes") {
+			if twin != strings.HasSuffix(f.kind, "bytes") {
 				t.Errorf("%s.%s is %s, but base64 twin is %v", name, p, f.kind, twin)
 			}
 			delete(docs[name], p)
@@ -270,6 +270,9 @@ func TestEveryFieldIsPrinted(t *testing.T) {
 	holdFields(t, documents(t), func(object string) bool { return !slices.Contains(liveOnly, object) })
 }
 
+// nowhere are bytes that no host at hand has: render's TestBytes has them.
+var nowhere = []string{"process.user_base64", "listed.user_base64", "remedy.notes_base64", "mount.super_options_base64"}
+
 func holdFields(t *testing.T, list []document, of func(object string) bool) {
 	t.Helper()
 	schema := readSchema(t)
@@ -280,7 +283,7 @@ func holdFields(t *testing.T, list []document, of func(object string) bool) {
 	for name, def := range w.defs {
 		properties, _ := def.(map[string]any)["properties"].(map[string]any)
 		for p := range properties {
-			if of(name) && !w.seen[name+"."+p] {
+			if of(name) && !w.seen[name+"."+p] && !slices.Contains(nowhere, name+"."+p) {
 				t.Errorf("no document has %s.%s", name, p)
 			}
 		}

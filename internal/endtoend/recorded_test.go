@@ -134,7 +134,7 @@ func (r *recorded) doctor(args ...string) *report {
 	}
 	stdout, stderr, _ := run(append([]string{"doctor", "-J", "--from", name}, args...)...)
 	var d report
-	if err := json.Unmarshal([]byte(stdout), &d); err != nil || stderr != "" {
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || fromCapture(r.t, name, stderr) != "" {
 		r.t.Fatalf("%v: %s%s", err, stdout, stderr)
 	}
 	if d.Coverage.Skipped > 0 || len(d.Skipped) > 0 {

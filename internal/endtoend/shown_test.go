@@ -238,7 +238,9 @@ func carried(t *testing.T, s *scene, flags []string) {
 	binary := lt.CopyBinary(t, dir)
 	from := func(args ...string) lt.Result {
 		nobody := []string{"setpriv", "--reuid", unprivileged, "--regid", unprivileged, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--", binary}
-		return lt.Execute(t, slices.Concat(nobody, args, []string{"--from", archive})...)
+		r := lt.Execute(t, slices.Concat(nobody, args, []string{"--from", archive})...)
+		r.Stderr = fromCapture(t, archive, r.Stderr)
+		return r
 	}
 	s.told(t, doctorBy(t, from("doctor", "-J")))
 	live, replayed := s.findings(t, lt.Run(t, "doctor", "-J")), s.findings(t, from("doctor", "-J"))

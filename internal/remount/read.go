@@ -101,12 +101,11 @@ func (r *reading) searchRoots(ctx context.Context) (compare.Roots, error) {
 
 // blind says what keeps the reader from seeing what is to be mended at all.
 func (r *reading) blind() (refusal, hint string) {
-	const hintRoot = "run it as root on the host"
 	switch s := r.subject; {
 	case s.Own == nil:
-		return "its cgroup namespace could not be looked into: " + s.Reason, hintRoot
+		return "its cgroup namespace could not be looked into: " + s.Reason, compare.ToSee(r.fs.Reader)
 	case s.Host.Mounts == nil:
-		return "its mounts could not be read", hintRoot
+		return "its mounts could not be read", compare.ToSee(r.fs.Reader)
 	}
 	return "", ""
 }
