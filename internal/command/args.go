@@ -77,8 +77,11 @@ func arrange(app *cli.App, args []string) (arranged []string, command *cli.Comma
 	if err := known(app, command, typed); err != nil {
 		return nil, command, err
 	}
-	if command == nil {
+	switch {
+	case command == nil:
 		return append([]string{args[0]}, withoutCommand(flags)...), nil, nil
+	case slices.ContainsFunc(typed, isHelp):
+		return []string{args[0], command.Name, "--help"}, command, nil // whatever else is asked for
 	}
 	out := append([]string{args[0], command.Name}, flags...)
 	return append(append(out, "--"), operands...), command, nil
@@ -102,7 +105,7 @@ func known(app *cli.App, command *cli.Command, typed []string) error {
 		name, _ := flagName(arg)
 		typed, _, _ := strings.Cut(arg, "=")
 		switch {
-		case name == "help" || name == "h":
+		case isHelp(arg):
 		case command == nil && (name == "version" || name == "v"):
 		case command != nil && has(command.Flags, name):
 		case !has(everyFlag(app), name):
@@ -123,6 +126,11 @@ func everyFlag(app *cli.App) []cli.Flag {
 		all = append(all, c.Flags...)
 	}
 	return all
+}
+
+func isHelp(arg string) bool {
+	name, _ := flagName(arg)
+	return name == "help" || name == "h"
 }
 
 func flagName(arg string) (name string, hasValue bool) {

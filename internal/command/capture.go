@@ -19,11 +19,12 @@ func (r *runner) capture() *cli.Command {
 		Name:      "capture",
 		Usage:     "what the checks read, as a tar archive to look at on another machine",
 		UsageText: "nsinspect capture [FLAGS] > FILE\nnsinspect list|show|compare|doctor --from FILE ...",
-		Flags: append([]cli.Flag{
+		Flags: flags(
 			toggle("gzip", "compress the archive", "z"),
 			&cli.StringSliceFlag{Name: "pid", Usage: "only process `PID`, and what its verdict needs; may be given again"},
 			toggle("with-cmdline", "take in the command lines too; they may hold secrets"),
-		}, readFlags()...),
+			strictFlag(),
+		),
 		Action: r.do(runCapture),
 	}
 }
@@ -57,6 +58,9 @@ func runCapture(ctx context.Context, in *invocation) (int, error) {
 func (in *invocation) captureUsage() error {
 	if out, ok := in.process.Stdout.(*os.File); ok && term.IsTerminal(int(out.Fd())) {
 		return errors.New("standard output is a terminal, and a capture is for a file: nsinspect capture > host.tar")
+	}
+	if in.format != "table" {
+		return usageError("capture writes a tar archive, and no %s", in.format)
 	}
 	_, err := in.pids(0, 0)
 	return err

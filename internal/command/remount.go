@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -19,10 +18,11 @@ func (r *runner) remount() *cli.Command {
 		Name:      "remount",
 		Usage:     "mend the stale cgroup mounts that PID sees; without --apply, say how",
 		UsageText: "nsinspect remount [FLAGS] PID",
-		Flags: slices.Concat([]cli.Flag{
+		Flags: flags(
 			toggle("apply", "do it; without, nothing is changed"),
 			&cli.StringFlag{Name: "include", Usage: "also replace what may be meant as it is: `foreign`, mounts of a neighbour's tree, of a part of its own, and stale ones beside a good one"},
-		}, tableFlags(), readFlags()),
+			strictFlag(),
+		),
 		Action: r.do(runRemount),
 	}
 }

@@ -202,11 +202,8 @@ func (r *runner) plain(run action) cli.ActionFunc {
 
 func (r *runner) understand(c *cli.Context) (*invocation, error) {
 	in := &invocation{runner: r, flags: c, format: c.String("output")}
-	switch {
-	case c.Bool("json"):
+	if c.Bool("json") {
 		in.format = "json"
-	case !takes(c, "output"):
-		in.format = "table"
 	}
 	if !slices.Contains([]string{"table", "wide", "json"}, in.format) {
 		return nil, usageError("unknown output format %q: it is table, wide or json", in.format)
@@ -233,7 +230,7 @@ func (r *runner) color(c *cli.Context, terminal bool) (bool, error) {
 	switch {
 	case when == "always":
 		return true, nil
-	case when == "never", !takes(c, "color"):
+	case when == "never":
 		return false, nil
 	case when == "auto":
 		noColor, _ := r.process.Env("NO_COLOR")
