@@ -35,7 +35,11 @@ test: ## all tests; NSINSPECT_LIVE=require makes a skipped live test a failure
 		| grep -a --line-buffered -E '^(ok|FAIL|panic:|\?) |^ *--- (FAIL|SKIP)' || status=$${PIPESTATUS[0]}; \
 	if [ $$status -ne 0 ]; then \
 		echo; echo "what failed said:"; \
-		grep -avE '^ *(=== |--- (PASS|SKIP))|^(ok|\?) |^PASS$$' $(OUT)/test.log || true; \
+		awk '{ kept = kept $$0 "\n" } \
+			/^=== PAUSE / { mixed = 1 } \
+			/^--- (PASS|SKIP): / && !mixed { kept = "" } \
+			/^--- FAIL: |^FAIL\t/ { printf "%s", kept; kept = "" } \
+			/^(ok|\?|FAIL)[ \t]/ { kept = ""; mixed = 0 }' $(OUT)/test.log; \
 	fi; \
 	awk -v required="$${NSINSPECT_LIVE:-}" -v status=$$status ' \
 		/^--- (PASS|FAIL): TestLive/ { ran++ } \
@@ -69,7 +73,7 @@ bench: build ## the tables of docs/performance.md, measured anew
 # one random tree of cgroups; what is shown is how many, and what went wrong.
 soak: ## the live tests of busy and of random hosts, SOAK (default 500) rounds of each
 	@mkdir -p $(OUT)
-	@NSINSPECT_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run '^TestLive(Churn|ReusedIDs|RandomTrees|ManyThreads)$$' . 2>&1 \
+	@NSINSPECT_SOAK=$(SOAK) $(GO) test -count=1 -timeout 24h -v -run '^TestLive(Churn|ReusedIDs|RandomTrees|ManyThreads)$$' ./internal/endtoend 2>&1 \
 		| tee $(OUT)/soak.log | grep -a --line-buffered -E '^(ok|FAIL|panic:)|^ *--- (FAIL|SKIP)|_test\.go:'
 
 cover: ## how much of the code the tests reach, build/cover.html

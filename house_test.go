@@ -30,7 +30,7 @@ var floors = map[string]int{
 
 // workshop are packages that are no part of the program: helpers of tests and
 // measurements. The program does not import them.
-var workshop = []string{"nsinspect/internal/bench", "nsinspect/internal/livetest"}
+var workshop = []string{"nsinspect/internal/bench", "nsinspect/internal/endtoend", "nsinspect/internal/livetest"}
 
 // listed is what go list says of a package, without its tests.
 type listed struct {

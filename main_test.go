@@ -15,10 +15,9 @@ import (
 // is committed: go test -run TestScript . -update
 var update = flag.Bool("update", false, "write golden output into testdata/script")
 
-// TestMain makes the test binary nsinspect itself where a test runs that, or one
-// of the live tests' own programs.
+// TestMain makes the test binary nsinspect itself where a script runs that.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"nsinspect": main, "unshare-threads": unshareThreads, "many-threads": manyThreads, "measured": measured})
+	testscript.Main(m, map[string]func(){"nsinspect": main})
 }
 
 // TestScript runs the commands end to end on recorded proc trees ($PROC), with

@@ -65,6 +65,9 @@ type Report struct {
 	Checks         []CheckResult
 	Coverage       Coverage
 	Skipped        []inspect.Skipped
+	// Missed says which of the judged processes could not be looked at, and why.
+	// What was skipped of others is not in it.
+	Missed []inspect.Skipped
 	// Hidden is the host's: there are processes of which nothing is known.
 	Hidden bool
 }

@@ -84,7 +84,7 @@ func (d *Diagnosis) incomplete() []*Finding {
 	for _, s := range missed {
 		by[s.What+": "+s.Reason] = merge(by[s.What+": "+s.Reason], []int{s.PID})
 		all[s.PID] = true
-		if strings.HasSuffix(s.Reason, "permission denied") || strings.HasSuffix(s.Reason, "operation not permitted") {
+		if Denied(s.Reason) {
 			liftable[s.PID] = true
 		}
 	}
@@ -114,6 +114,11 @@ func (d *Diagnosis) incomplete() []*Finding {
 	}
 	f.Verify = []string{"nsinspect", "doctor"}
 	return []*Finding{f}
+}
+
+// Denied tells whether a reason is that the reader was not allowed to look.
+func Denied(reason string) bool {
+	return strings.HasSuffix(reason, "permission denied") || strings.HasSuffix(reason, "operation not permitted")
 }
 
 // missed is what was skipped of the processes that are judged. The processes of

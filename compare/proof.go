@@ -68,7 +68,7 @@ func (r *proofRound) learn(d *Diagnosis, a *inspect.Answers) {
 // Report concludes.
 func (d *Diagnosis) Report() *Report {
 	r := &Report{
-		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.skipped(), Hidden: d.host.Hidden,
+		Kernel: d.host.Kernel, Layout: Layout(d.host.Own), Reader: d.host.Reader, Skipped: d.skipped(), Missed: d.missed(), Hidden: d.host.Hidden,
 		Findings: []Finding{}, Coverage: d.coverage(),
 	}
 	count := map[string]int{}

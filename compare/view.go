@@ -22,10 +22,28 @@ const (
 	VerdictOK          Verdict = "ok"
 )
 
-var badness = map[Verdict]int{
-	VerdictDead: 7, VerdictStale: 6, VerdictForeign: 5, VerdictUnreachable: 4,
-	VerdictUnknown: 3, VerdictNone: 2, VerdictSub: 1, VerdictOK: 0,
+// Verdicts are all of them, worst first, with their meanings in a few words.
+var Verdicts = []struct {
+	Verdict Verdict
+	Meaning string
+}{
+	{VerdictDead, "the namespace's root directory was removed"},
+	{VerdictStale, "the mount shows a tree above the namespace's root directory"},
+	{VerdictForeign, "the mount shows a neighbour's tree"},
+	{VerdictUnreachable, "no visible mount contains the process's cgroup"},
+	{VerdictUnknown, "the reader could not look"},
+	{VerdictNone, "no mount of the hierarchy is visible"},
+	{VerdictSub, "healthy: the mount shows a part of the namespace's tree"},
+	{VerdictOK, "healthy: the mount shows the namespace's own root directory"},
 }
+
+var badness = func() map[Verdict]int {
+	rank := map[Verdict]int{}
+	for i, v := range Verdicts {
+		rank[v.Verdict] = len(Verdicts) - i
+	}
+	return rank
+}()
 
 // Worse tells whether v is worse than w.
 func (v Verdict) Worse(w Verdict) bool { return badness[v] > badness[w] }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,7 @@ import (
 // within their cgroup namespaces, and the answers to what no procfs holds.
 // docs/capture.md describes its archive.
 type capture struct {
+	made  time.Time         // that of its last entry
 	self  string            // the text of proc/self
 	top   map[string]string // files at the top of the procfs
 	tasks map[taskID]*taskFiles
@@ -56,7 +58,7 @@ type view struct {
 // The files that a capture may have of each task; all else in it is refused.
 var (
 	taskFileNames = []string{"cgroup", "mountinfo", "stat", "status", "comm", "cmdline"}
-	topFileNames  = []string{"uptime", "sys/kernel/osrelease"}
+	topFileNames  = []string{"uptime", "sys/kernel/hostname", "sys/kernel/osrelease"}
 	taskLinkNames = func() []string {
 		names := []string{"root"}
 		for _, ns := range NamespaceNames {

@@ -19,7 +19,7 @@ func (p entry) isLink() bool {
 
 // parseEntry knows every name that an entry may have:
 //
-//	proc/self  proc/uptime  proc/sys/kernel/osrelease
+//	proc/self  proc/uptime  proc/sys/kernel/hostname  proc/sys/kernel/osrelease
 //	proc/PID/FILE  proc/PID/task/TID/FILE
 //	views/NS/PID/FILE  views/NS/PID/task/TID/FILE
 //	answers.json

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,24 @@ func ReadCapture(r io.Reader, name string, jobs int) (*FS, error) {
 		return nil, fmt.Errorf("read capture %s: %w", name, err)
 	}
 	return newFS(newReplayTree(c), jobs), nil
+}
+
+// Origin is where a capture comes from, as it says itself. Empty strings are not
+// known.
+type Origin struct {
+	Host   string // its name, as the reader's UTS namespace had it
+	Kernel string // its release
+	Made   time.Time
+}
+
+// Origin returns that of a capture; ok is false for a procfs.
+func (f *FS) Origin() (o Origin, ok bool) {
+	t, ok := f.tree.(*replayTree)
+	if !ok {
+		return Origin{}, false
+	}
+	text := func(name string) string { return strings.TrimSpace(t.capture.top[name]) }
+	return Origin{Host: text("sys/kernel/hostname"), Kernel: text("sys/kernel/osrelease"), Made: t.capture.made}, true
 }
 
 // Captured are the processes that a capture was made for, and recorded is false

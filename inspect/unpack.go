@@ -170,6 +170,7 @@ func (u *unpacker) entry(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
+	u.capture.made = h.ModTime
 	u.file(p, text)
 	return nil
 }

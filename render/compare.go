@@ -40,7 +40,7 @@ func CompareTable(w io.Writer, r inspect.Reader, c *compare.Comparison, o Option
 	if err := peers(w, c, shown, o); err != nil {
 		return err
 	}
-	return strayThreads(w, c.Process.PID, c.Threads)
+	return strayThreads(w, c.Threads, o)
 }
 
 // unremarkable tells whether both views agree and nothing is wrong.
@@ -62,9 +62,20 @@ func headline(r inspect.Reader, c *compare.Comparison) string {
 	case c.Known == compare.Likely:
 		line += "\nits view could not be entered and is only likely: " + Text(c.Reason)
 	case c.Known == compare.Unknown && c.Reason != "":
-		line += "\nits view is not known: " + Text(c.Reason)
+		line += "\nits view, of itself and of others, is not known: " + Text(c.Reason)
 	}
-	return line
+	return line + hostOf(r)
+}
+
+// hostOf says whose view is called the host's, where it is not the host's.
+func hostOf(r inspect.Reader) string {
+	switch {
+	case r.Initial():
+		return ""
+	case r.CgroupNS == 0:
+		return "\nwhat is called host is the reader's view, and it is not known whether that is the host's"
+	}
+	return fmt.Sprintf("\nwhat is called host is the reader's view from cgroup namespace %d, not the host's own", r.CgroupNS)
 }
 
 func initial(ns uint64) string {
@@ -142,8 +153,10 @@ func rest(w io.Writer, hidden, all int, o Options) error {
 	return err
 }
 
+// peers has those hierarchies that are shown above, or in which a peer's path
+// differs. Of a namespace whose view is not known there is nothing to tell.
 func peers(w io.Writer, c *compare.Comparison, shown map[string]bool, o Options) error {
-	if len(c.Peers) == 0 {
+	if len(c.Peers) == 0 || c.Known != compare.Entered && !o.Wide {
 		return nil
 	}
 	t := table{header: []string{"PID", "COMMAND", "ID", "CONTROLLERS", "HOST PATH", "NAMESPACE PATH"}, flexible: []int{4, 5}}

@@ -60,7 +60,8 @@ func DoctorText(w io.Writer, r *compare.Report, o Options) error {
 			return err
 		}
 	}
-	fmt.Fprintf(&b, "\n%s\n", coverage(r))
+	fmt.Fprintln(&b)
+	prose(&b, coverage(r), o)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -163,7 +164,7 @@ func location(f *compare.Finding) string {
 	}
 	switch {
 	case !aboutMount(f) && f.Hierarchy != nil:
-		return f.Hierarchy.Label + " of " + who
+		return Text(f.Hierarchy.Label) + " of " + who
 	case aboutMount(f) && len(f.PIDs) == 1:
 		return Text(f.Mount.MountPoint) + " as " + who + " sees it"
 	case aboutMount(f):
@@ -210,20 +211,20 @@ func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 		if len(r.Command) == 0 {
 			return
 		}
-		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), shell(r.Command))
+		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), Shell(r.Command))
 	case len(r.Command) == 0:
 		fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
 	default:
-		fmt.Fprintf(b, "%smend it (%s): %s, or by hand\n", indent, Text(strings.Join(r.Notes, "; ")), shell(r.Command))
+		fmt.Fprintf(b, "%smend it (%s): %s, or by hand\n", indent, Text(strings.Join(r.Notes, "; ")), Shell(r.Command))
 	}
 	for i, step := range r.Steps {
 		end := " &&"
 		if i == len(r.Steps)-1 {
 			end = ""
 		}
-		fmt.Fprintf(b, "%s  %s%s\n", indent, shell(step), end)
+		fmt.Fprintf(b, "%s  %s%s\n", indent, Shell(step), end)
 	}
-	fmt.Fprintf(b, "%sthen see: %s\n", indent, shell(f.Verify))
+	fmt.Fprintf(b, "%sthen see: %s\n", indent, Shell(f.Verify))
 }
 
 // willDo introduces a command of nsinspect's: without --apply it shows a plan.
@@ -234,17 +235,18 @@ func willDo(command []string) string {
 	return "what mending it would take:"
 }
 
-// shell writes a command as one types it. A step that is a line of shell is
-// that line.
-func shell(argv []string) string {
+// Shell writes a command as one types it. A step that is a line of shell is
+// that line. What could act on the terminal is escaped, so that it does no harm
+// there, though it is then another command.
+func Shell(argv []string) string {
 	if len(argv) == 3 && argv[0] == "sh" && argv[1] == "-c" {
-		return argv[2]
+		return Text(argv[2])
 	}
 	words := make([]string, len(argv))
 	for i, a := range argv {
 		words[i] = quote(a)
 	}
-	return strings.Join(words, " ")
+	return Text(strings.Join(words, " "))
 }
 
 // quote leaves a word as it is if the shell does.

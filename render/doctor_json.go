@@ -1,9 +1,7 @@
 package render
 
 import (
-	"encoding/base64"
 	"io"
-	"unicode/utf8"
 
 	"nsinspect/compare"
 )
@@ -29,10 +27,11 @@ type jsonFinding struct {
 }
 
 type jsonRemedy struct {
-	Steps   [][]string `json:"steps"`
-	Command []string   `json:"command"`
-	Notes   []string   `json:"notes"`
-	Safe    *bool      `json:"safe"`
+	Steps       [][]string `json:"steps"`
+	Command     []string   `json:"command"`
+	Notes       []string   `json:"notes"`
+	NotesBase64 []string   `json:"notes_base64,omitempty"`
+	Safe        *bool      `json:"safe"`
 }
 
 type jsonHost struct {
@@ -58,10 +57,11 @@ func DoctorJSON(w io.Writer, r *compare.Report) error {
 	document := struct {
 		jsonHead
 		Host     jsonHost      `json:"host"`
+		Verdict  string        `json:"verdict"`
 		Findings []jsonFinding `json:"findings"`
 		Checks   []jsonCheck   `json:"checks"`
 		Coverage jsonCoverage  `json:"coverage"`
-	}{head(r.Reader, r.Skipped), jsonHost{orNull(r.Kernel), orNull(r.Layout)}, []jsonFinding{}, []jsonCheck{}, jsonCoverage(r.Coverage)}
+	}{head(r.Reader, r.Skipped), jsonHost{orNull(r.Kernel), orNull(r.Layout)}, verdict(r), []jsonFinding{}, []jsonCheck{}, jsonCoverage(r.Coverage)}
 	for i := range r.Findings {
 		document.Findings = append(document.Findings, findingJSON(&r.Findings[i]))
 	}
@@ -75,9 +75,10 @@ func findingJSON(f *compare.Finding) jsonFinding {
 	j := jsonFinding{
 		Check: f.Check, Severity: f.Severity, CgroupNS: number(f.CgroupNS), MntNS: number(f.MntNS), PID: number(f.PID),
 		PIDs: list(f.PIDs), Mount: mount(f.Mount), Message: f.Message, Evidence: evidence(f.Evidence), Confirmed: f.Confirmed,
-		Remedy: jsonRemedy{Steps: list(f.Remedy.Steps), Command: list(f.Remedy.Command), Notes: list(f.Remedy.Notes), Safe: f.Remedy.Safe},
+		Remedy: jsonRemedy{Steps: list(f.Remedy.Steps), Command: list(f.Remedy.Command), Safe: f.Remedy.Safe},
 		Verify: list(f.Verify),
 	}
+	j.Remedy.Notes, j.Remedy.NotesBase64 = texts(f.Remedy.Notes)
 	j.Command, j.CommandBase64 = text(f.Command)
 	if _, bytes := text(f.Message); bytes != "" {
 		j.MessageBase64 = bytes
@@ -88,13 +89,20 @@ func findingJSON(f *compare.Finding) jsonFinding {
 	return j
 }
 
-// evidence gives the paths among it that are no UTF-8 their bytes beside.
+// evidence gives what is no UTF-8 among it, also in a list, its bytes beside.
 func evidence(e map[string]any) map[string]any {
 	out := make(map[string]any, len(e))
 	for k, v := range e {
 		out[k] = v
-		if s, ok := v.(string); ok && !utf8.ValidString(s) {
-			out[k+"_base64"] = base64.StdEncoding.EncodeToString([]byte(s))
+		switch v := v.(type) {
+		case string:
+			if _, bytes := text(v); bytes != "" {
+				out[k+"_base64"] = bytes
+			}
+		case []string:
+			if _, bytes := texts(v); bytes != nil {
+				out[k+"_base64"] = bytes
+			}
 		}
 	}
 	return out

@@ -108,16 +108,18 @@ func wrap(b *strings.Builder, line, indent string, width int) {
 	b.WriteByte('\n')
 }
 
+// words splits at single blanks: more than one belong to a name that has them.
 func words(line string) []string {
 	var list []string
-	code := false
-	for _, word := range strings.Fields(line) {
-		if code {
-			list[len(list)-1] += " " + word
+	code, whole := false, false
+	for i, piece := range strings.Split(line, " ") {
+		if i > 0 && (whole || piece == "") {
+			list[len(list)-1] += " " + piece
 		} else {
-			list = append(list, word)
+			list = append(list, piece)
 		}
-		code = code != (strings.Count(word, "`")%2 == 1)
+		code = code != (strings.Count(piece, "`")%2 == 1)
+		whole = code || piece == ""
 	}
 	return list
 }

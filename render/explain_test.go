@@ -28,6 +28,20 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestWordsKeepBlanks: two blanks are somebody's choice, in a path or a command.
+func TestWordsKeepBlanks(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"its root is /a  b and not /c", "its|root|is|/a  b|and|not|/c"},
+		{"info     incomplete  1 of 3", "info     incomplete  1|of|3"},
+		{"run `ls  -l` or `a b`", "run|`ls  -l`|or|`a b`"},
+		{"  /x   y ", "  /x   y "},
+	} {
+		if got := strings.Join(words(c.line), "|"); got != c.want {
+			t.Errorf("%q is split into %q, want %q", c.line, got, c.want)
+		}
+	}
+}
+
 // TestExplainFits holds that prose fits a terminal of any usual width, that what
 // is to be pasted is never broken, and that nothing fits worse on a wide one.
 func TestExplainFits(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"slices"
 	"unicode/utf8"
 
 	"nsinspect/compare"
@@ -32,6 +33,18 @@ func text(s string) (value *string, base64Value string) {
 		return &s, base64.StdEncoding.EncodeToString([]byte(s))
 	}
 	return &s, ""
+}
+
+// texts is the same of a list, never null: where a value in it is not valid
+// UTF-8, a second list has the bytes of each.
+func texts(l []string) (values, base64Values []string) {
+	if !slices.ContainsFunc(l, func(s string) bool { return !utf8.ValidString(s) }) {
+		return list(l), nil
+	}
+	for _, s := range l {
+		base64Values = append(base64Values, base64.StdEncoding.EncodeToString([]byte(s)))
+	}
+	return l, base64Values
 }
 
 // number is null where 0 means that it is not known.
@@ -113,6 +126,7 @@ type jsonProcess struct {
 	PPID          int     `json:"ppid"`
 	UID           int     `json:"uid"`
 	User          string  `json:"user"`
+	UserBase64    string  `json:"user_base64,omitempty"`
 	Command       *string `json:"command"`
 	CommandBase64 string  `json:"command_base64,omitempty"`
 	State         string  `json:"state"`
@@ -128,6 +142,7 @@ func process(p inspect.Process) jsonProcess {
 		PID: p.PID, TID: p.TID, PPID: p.PPID, UID: p.UID, User: p.User, State: p.State, StartTicks: p.StartTicks,
 		CgroupNS: number(p.CgroupNS), MntNS: number(p.MntNS), PIDNS: number(p.PIDNS), UserNS: number(p.UserNS),
 	}
+	_, j.UserBase64 = text(p.User)
 	j.Command, j.CommandBase64 = text(p.Command)
 	return j
 }

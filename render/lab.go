@@ -65,7 +65,7 @@ func LabKept(w io.Writer, k Kept) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "kept in %s: process %d in sub, %d in sub2, %d outside both\ntry in another terminal:\n", Text(k.Cgroup), k.Sub, k.Sub2, k.Outside)
 	for _, argv := range k.Commands {
-		fmt.Fprintf(&b, "  %s\n", shell(argv))
+		fmt.Fprintf(&b, "  %s\n", Shell(argv))
 	}
 	b.WriteString("Ctrl-C ends the lab and removes all that it made\n")
 	_, err := io.WriteString(w, b.String())

@@ -24,6 +24,7 @@ func ListTable(w io.Writer, l *List, o Options) error {
 	t := table{
 		header:   []string{"NS", "INITIAL", "NPROCS", "PID", "USER", "COMMAND", "ROOT DIRECTORIES", "PIDS"},
 		flexible: []int{6, 7},
+		lists:    map[int]itemList{6: {separator: ";"}, 7: {separator: ",", numbers: true}},
 	}
 	for i := range l.Namespaces {
 		n := &l.Namespaces[i]
@@ -90,6 +91,7 @@ type jsonNamespace struct {
 	PPID          *int       `json:"ppid"`
 	UID           *int       `json:"uid"`
 	User          *string    `json:"user"`
+	UserBase64    string     `json:"user_base64,omitempty"`
 	Command       *string    `json:"command"`
 	CommandBase64 string     `json:"command_base64,omitempty"`
 	PIDs          []int      `json:"pids"`
@@ -136,7 +138,8 @@ func namespace(n *compare.NamespaceSummary) jsonNamespace {
 		PIDs: n.Processes, Roots: make([]jsonRoot, 0, len(n.Roots)),
 	}
 	if p := n.First; p.PID != 0 {
-		j.PPID, j.UID, j.User = &p.PPID, &p.UID, orNull(p.User)
+		j.PPID, j.UID = &p.PPID, &p.UID
+		j.User, j.UserBase64 = text(p.User)
 		j.Command, j.CommandBase64 = text(p.Command)
 	}
 	for _, r := range n.Roots {

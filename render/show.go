@@ -3,7 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
-	"sort"
+	"slices"
 	"strings"
 
 	"nsinspect/compare"
@@ -17,8 +17,13 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 		return err
 	}
 	ns := table{header: []string{"NAMESPACE", "INODE"}}
-	for _, name := range sortedKeys(s.Namespaces) {
-		ns.add(name, fmt.Sprint(s.Namespaces[name]))
+	for _, name := range inspect.NamespaceNames {
+		switch inode, known := s.Namespaces[name]; {
+		case known:
+			ns.add(name, fmt.Sprint(inode))
+		case slices.ContainsFunc(s.Skipped, func(sk inspect.Skipped) bool { return sk.What == "ns/"+name }):
+			ns.add(name, "?")
+		}
 	}
 	cgroups := table{header: []string{"ID", "HIERARCHY", "VERSION", "HOST PATH"}, flexible: []int{3}}
 	for _, m := range s.Host.Cgroups.Memberships {
@@ -27,6 +32,7 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 	mounts := table{
 		header:   []string{"MOUNT", "PARENT", "HIERARCHY", "MOUNT POINT", "HOST ROOT", "VISIBLE", "OPTIONS", "PROPAGATION"},
 		flexible: []int{3, 4, 6},
+		lists:    map[int]itemList{6: {separator: ","}},
 	}
 	for _, m := range showMounts(s) {
 		visible := "yes"
@@ -37,17 +43,11 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 			strings.Join(m.Options, ","), m.Propagation)
 	}
 	for _, t := range []table{ns, cgroups, mounts} {
-		if len(t.rows) == 0 {
-			continue
-		}
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
-		if err := t.write(w, o); err != nil {
+		if err := part(w, &t, o); err != nil {
 			return err
 		}
 	}
-	return strayThreads(w, s.Process.PID, s.Threads)
+	return strayThreads(w, s.Threads, o)
 }
 
 // title names a process: "24437 bash (root)".
@@ -55,7 +55,7 @@ func title(w io.Writer, p inspect.Process, o Options) error {
 	if o.NoHeaders {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "%s, parent %d, state %s\n", who(p), p.PPID, p.State)
+	_, err := fmt.Fprintf(w, "%s, parent %d, state %s\n", who(p), p.PPID, Text(p.State))
 	return err
 }
 
@@ -68,21 +68,13 @@ func who(p inspect.Process) string {
 }
 
 // strayThreads tells of threads that are elsewhere than their leader.
-func strayThreads(w io.Writer, pid int, threads []inspect.Task) error {
-	if len(threads) == 0 {
+func strayThreads(w io.Writer, threads []inspect.Task, o Options) error {
+	if len(threads) == 0 || o.NoHeaders {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "\n%s in other cgroups or namespaces: see 'nsinspect compare %d'\n", many(len(threads), "of its threads is", "of its threads are"), threads[0].TID)
+	command := append([]string{"nsinspect", "compare", fmt.Sprint(threads[0].TID)}, o.Source...)
+	_, err := fmt.Fprintf(w, "\n%s in other cgroups or namespaces: see '%s'\n", many(len(threads), "of its threads is", "of its threads are"), Shell(command))
 	return err
-}
-
-func sortedKeys(m map[string]uint64) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }
 
 // showMount is a mount with its hierarchy; nil: the process is in none of it.
@@ -133,6 +125,7 @@ type jsonShowMount struct {
 	Type             string   `json:"type"`
 	Options          []string `json:"options"`
 	SuperOptions     []string `json:"super_options"`
+	SuperBase64      []string `json:"super_options_base64,omitempty"`
 }
 
 // ShowJSON writes the same as one document.
@@ -164,12 +157,13 @@ func ShowJSON(w io.Writer, r inspect.Reader, s *inspect.Subject) error {
 func (m showMount) json() jsonShowMount {
 	j := jsonShowMount{
 		ID: m.ID, ParentID: m.ParentID, Visible: m.Visible, ReadOnly: m.ReadOnly(), Propagation: m.Propagation,
-		Type: m.FSType, Options: list(m.Options), SuperOptions: list(m.SuperOptions),
+		Type: m.FSType, Options: list(m.Options),
 	}
 	if m.hierarchy != nil {
 		j.HierarchyID, j.Hierarchy = &m.hierarchy.ID, &m.hierarchy.Label
 	}
 	j.MountPoint, j.MountPointBase64 = text(m.MountPoint)
 	j.HostRoot, j.HostRootBase64 = text(m.Root)
+	j.SuperOptions, j.SuperBase64 = texts(m.SuperOptions)
 	return j
 }

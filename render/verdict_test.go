@@ -1,7 +1,10 @@
 package render
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"nsinspect/compare"
@@ -60,6 +63,17 @@ func TestVerdict(t *testing.T) {
 	} {
 		if got := verdict(c.report); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
+		}
+		var text, document strings.Builder
+		if err := errors.Join(DoctorText(&text, c.report, Options{}), DoctorJSON(&document, c.report)); err != nil {
+			t.Fatal(err)
+		}
+		var told struct{ Verdict string }
+		if err := json.Unmarshal([]byte(document.String()), &told); err != nil {
+			t.Fatal(err)
+		}
+		if line, _, _ := strings.Cut(text.String(), "\n"); line != c.want || told.Verdict != c.want {
+			t.Errorf("as text it is %q and as JSON %q, want %q", line, told.Verdict, c.want)
 		}
 	}
 }

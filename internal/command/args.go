@@ -1,6 +1,9 @@
 package command
 
 import (
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,13 +11,38 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// usage is the error of a command line that cannot be understood.
+type usage struct{ error }
+
+func usageError(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
+
+// withHelp says where the help is for whom a command line was not understood.
+func withHelp(err error, command *cli.Command) error {
+	var of usage
+	switch {
+	case !errors.As(err, &of):
+		return err
+	case command == nil:
+		return fmt.Errorf("%w; see 'nsinspect --help'", err)
+	}
+	return fmt.Errorf("%w; see 'nsinspect %s --help'", err, command.Name)
+}
+
+// longFlag is how the library names a flag, whatever was typed.
+var longFlag = regexp.MustCompile(` -([a-z][a-z-]+:)`)
+
+// libraryError is a message of the library's, as ours are.
+func libraryError(err error) error {
+	text := longFlag.ReplaceAllString(err.Error(), " --$1")
+	return usageError("%s", strings.ToLower(text[:1])+text[1:])
+}
+
 // arrange puts a command line into the order that the library takes: the
 // command, its flags, "--", its operands. By itself the library takes a flag
 // behind an operand for an operand, silently.
-func arrange(app *cli.App, args []string) ([]string, error) {
-	var flags, operands []string
-	var command *cli.Command
-	takesValue := values(commonFlags())
+func arrange(app *cli.App, args []string) (arranged []string, command *cli.Command, err error) {
+	var flags, operands, typed []string
+	takesValue := values(everyFlag(app))
 	rest := args[1:]
 	for len(rest) > 0 {
 		arg := rest[0]
@@ -26,12 +54,12 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 		case arg == "help" && command == nil:
 			flags = append(flags, "--help")
 		case arg == "--version":
-			return []string{args[0], arg}, nil // whatever else is asked for
+			return []string{args[0], arg}, nil, nil // whatever else is asked for
 		case !isFlag(arg) && command == nil:
 			if command = app.Command(arg); command == nil {
-				return nil, usageError("unknown command %q", arg)
+				return nil, nil, usageError("unknown command %q", arg)
 			}
-			takesValue = values(append(command.Flags, commonFlags()...))
+			takesValue = values(command.Flags)
 		case !isFlag(arg):
 			operands = append(operands, arg)
 			if command.Name == "lab" && len(operands) == 2 && operands[0] == "run" {
@@ -39,22 +67,75 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 				rest = nil
 			}
 		default:
-			flags = append(flags, arg)
-			name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-			if takesValue[name] && !hasValue {
-				if len(rest) == 0 {
-					return nil, usageError("%s: which value?", arg)
-				}
-				flags = append(flags, rest[0])
-				rest = rest[1:]
+			taken, left, err := takeFlag(arg, rest, takesValue)
+			if err != nil {
+				return nil, command, err
 			}
+			flags, typed, rest = append(flags, taken...), append(typed, arg), left
 		}
 	}
-	if command == nil {
-		return append([]string{args[0]}, withoutCommand(flags)...), nil
+	if err := known(app, command, typed); err != nil {
+		return nil, command, err
+	}
+	switch {
+	case command == nil:
+		return append([]string{args[0]}, withoutCommand(flags)...), nil, nil
+	case slices.ContainsFunc(typed, isHelp):
+		return []string{args[0], command.Name, "--help"}, command, nil // whatever else is asked for
 	}
 	out := append([]string{args[0], command.Name}, flags...)
-	return append(append(out, "--"), operands...), nil
+	return append(append(out, "--"), operands...), command, nil
+}
+
+// takeFlag takes a flag, and its value where that is a word of its own.
+func takeFlag(arg string, rest []string, takesValue map[string]bool) (taken, left []string, err error) {
+	name, hasValue := flagName(arg)
+	switch {
+	case !takesValue[name] || hasValue:
+		return []string{arg}, rest, nil
+	case len(rest) == 0:
+		return nil, nil, usageError("%s: which value?", arg)
+	}
+	return []string{arg, rest[0]}, rest[1:], nil
+}
+
+// known refuses flags that the command does not heed.
+func known(app *cli.App, command *cli.Command, typed []string) error {
+	for _, arg := range typed {
+		name, _ := flagName(arg)
+		typed, _, _ := strings.Cut(arg, "=")
+		switch {
+		case isHelp(arg):
+		case command == nil && (name == "version" || name == "v"):
+		case command != nil && has(command.Flags, name):
+		case !has(everyFlag(app), name):
+			return usageError("unknown flag %s", typed)
+		case command == nil:
+			return usageError("%s: of which command?", typed)
+		default:
+			return usageError("%s does not take %s", command.Name, typed)
+		}
+	}
+	return nil
+}
+
+// everyFlag are the flags of all commands.
+func everyFlag(app *cli.App) []cli.Flag {
+	var all []cli.Flag
+	for _, c := range app.Commands {
+		all = append(all, c.Flags...)
+	}
+	return all
+}
+
+func isHelp(arg string) bool {
+	name, _ := flagName(arg)
+	return name == "help" || name == "h"
+}
+
+func flagName(arg string) (name string, hasValue bool) {
+	name, _, hasValue = strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	return name, hasValue
 }
 
 // isFlag tells flags from operands: "-1" is a number that somebody took for a

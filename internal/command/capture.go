@@ -4,9 +4,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,18 +19,14 @@ func (r *runner) capture() *cli.Command {
 		Name:      "capture",
 		Usage:     "what the checks read, as a tar archive to look at on another machine",
 		UsageText: "nsinspect capture [FLAGS] > FILE\nnsinspect list|show|compare|doctor --from FILE ...",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "gzip", Aliases: []string{"z"}, Usage: "compress the archive"},
+		Flags: flags(
+			toggle("gzip", "compress the archive", "z"),
 			&cli.StringSliceFlag{Name: "pid", Usage: "only process `PID`, and what its verdict needs; may be given again"},
-			&cli.BoolFlag{Name: "with-cmdline", Usage: "take in the command lines too; they may hold secrets"},
-		},
+			toggle("with-cmdline", "take in the command lines too; they may hold secrets"),
+			strictFlag(),
+		),
 		Action: r.do(runCapture),
 	}
-}
-
-// fromFlag is understood by the commands that can answer from a capture.
-func fromFlag() cli.Flag {
-	return &cli.StringFlag{Name: "from", Usage: "answer from the capture in `FILE` (-: standard input) and not from this host"}
 }
 
 // maxAlone bounds how many processes with findings are diagnosed each alone, so
@@ -247,43 +241,4 @@ func (o *onlooker) compareEach(ctx context.Context, host *inspect.Host) error {
 		}
 	}
 	return ctx.Err()
-}
-
-// openCapture opens the capture that --from names.
-func (r *runner) openCapture(c *cli.Context) (*inspect.FS, error) {
-	name := c.String("from")
-	switch {
-	case c.IsSet("proc"):
-		return nil, usageError("--from and --proc: it is one or the other")
-	case name == "":
-		return nil, usageError("--from: which file?")
-	case name != "-":
-		return inspect.OpenCapture(name, c.Int("jobs"))
-	}
-	if file, ok := r.process.Stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return nil, usageError("--from -: standard input is a terminal")
-	}
-	return inspect.ReadCapture(r.process.Stdin, "from standard input", c.Int("jobs"))
-}
-
-// captured are the processes that a capture was made for, where that is not all,
-// and says so.
-func (in *invocation) captured() []int {
-	pids, some := in.fs.Captured()
-	if some {
-		in.say(fmt.Sprintf("this capture was made for %s: it has these processes and what their verdicts need", processes(pids)))
-	}
-	return pids
-}
-
-// processes names process IDs.
-func processes(pids []int) string {
-	text := "process "
-	for i, pid := range pids {
-		if i > 0 {
-			text += ", "
-		}
-		text += strconv.Itoa(pid)
-	}
-	return text
 }

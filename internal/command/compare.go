@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,9 +20,20 @@ func (r *runner) compare() *cli.Command {
 		Name:      "compare",
 		Usage:     "host view beside namespace view of PID; how its namespace sees each PEER (default: 1)",
 		UsageText: "nsinspect compare [FLAGS] PID [PEER...]",
-		Flags:     []cli.Flag{fromFlag()},
-		Action:    r.do(runCompare),
+		Description: "The verdicts on a mount, worst first, by its root in the namespace's view:\n\n" + legend() +
+			"\n? is what is not known. 'nsinspect explain' tells more of each fault.",
+		Flags:  reportFlags(),
+		Action: r.do(runCompare),
 	}
+}
+
+// legend says what the verdicts mean, a line each.
+func legend() string {
+	var b strings.Builder
+	for _, v := range compare.Verdicts {
+		fmt.Fprintf(&b, "%-11s  %s\n", v.Verdict, v.Meaning)
+	}
+	return b.String()
 }
 
 func runCompare(ctx context.Context, in *invocation) (int, error) {
@@ -44,10 +58,22 @@ func runCompare(ctx context.Context, in *invocation) (int, error) {
 	} else {
 		err = render.CompareTable(in.out, in.fs.Reader, c, in.style)
 	}
-	if err == nil && in.format != "json" && c.Verdict.Worse(compare.VerdictUnknown) {
-		in.hint(fmt.Sprintf("'nsinspect doctor %d' says what is wrong and how to mend it", s.Process.PID))
+	if err == nil && in.format != "json" {
+		in.goOn(c, s)
 	}
 	return in.finish(statusOK, s.Skipped), err
+}
+
+// goOn says what to do about a fault, or about what was not seen.
+func (in *invocation) goOn(c *compare.Comparison, s *inspect.Subject) {
+	switch {
+	case c.Verdict.Worse(compare.VerdictUnknown):
+		in.hint("'" + in.next("doctor", strconv.Itoa(s.Process.PID)) + "' says what is wrong and how to mend it")
+	case c.Known != compare.Entered:
+		in.hintDenied(s.Skipped)
+	default:
+		in.unread(slices.DeleteFunc(slices.Clone(s.Skipped), func(s inspect.Skipped) bool { return s.What != "mountinfo" }))
+	}
 }
 
 // subject reads the process with the peers asked for; PID 1 if none is, as far

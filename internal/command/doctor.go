@@ -16,13 +16,13 @@ func (r *runner) doctor() *cli.Command {
 		Name:      "doctor",
 		Usage:     "check the host, or these processes; say what is wrong and how to mend it",
 		UsageText: "nsinspect doctor [FLAGS] [PID...]",
-		Flags: []cli.Flag{
-			threadsFlag(), fromFlag(),
+		Flags: reportFlags(
 			&cli.StringSliceFlag{Name: "check", Usage: "run only the checks `NAME,...`; 'nsinspect explain' lists them"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave out the checks `NAME,...`"},
-			&cli.BoolFlag{Name: "open-files", Usage: "look for namespaces that only open files keep, also on a host with more than 2000 processes"},
 			&cli.StringFlag{Name: "fail-on", Value: "error", Usage: "exit with status 1 if a finding is at least of this `SEVERITY`: error, warning, info or never"},
-		},
+			threadsFlag(),
+			toggle("open-files", "look for namespaces that only open files keep, also on a host with more than 2000 processes"),
+		),
 		Action: r.do(runDoctor),
 	}
 }
@@ -64,7 +64,7 @@ func runDoctor(ctx context.Context, in *invocation) (int, error) {
 	if worst, found := report.Worst(); found && failOn != "" && worst.AtLeast(failOn) {
 		status = statusFound
 	}
-	return in.finish(status, report.Skipped), err
+	return in.finish(status, report.Missed), err
 }
 
 // threshold is the severity that counts; empty for never.

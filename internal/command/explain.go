@@ -15,6 +15,7 @@ func (r *runner) explain() *cli.Command {
 		Name:      "explain",
 		Usage:     "what a check looks for, why it matters, what mends it; without CHECK, the list",
 		UsageText: "nsinspect explain [FLAGS] [CHECK]",
+		Flags:     flags(),
 		Action:    r.plain(runExplain),
 	}
 }

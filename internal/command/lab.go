@@ -22,10 +22,10 @@ func (r *runner) lab() *cli.Command {
 		UsageText: "nsinspect lab HIERARCHY [--keep] [--json]   walk through the example of cgroup_namespaces(7) in a\n" +
 			"   hierarchy, as freezer, memory, cpu,cpuacct, name=systemd or unified\n" +
 			"nsinspect lab run [--only LIST] [-- COMMAND...]   start COMMAND (default: $SHELL) in new namespaces",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "keep", Usage: "stop before the mending, say what to try in another terminal, and wait for Ctrl-C"},
+		Flags: flags(
+			toggle("keep", "stop before the mending, say what to try in another terminal, and wait for Ctrl-C"),
 			&cli.StringFlag{Name: "only", Usage: "with run: only these namespaces, of `LIST` uts,ipc,pid,mount,user,network,cgroup"},
-		},
+		),
 		Action: r.plain(runLab),
 	}
 }

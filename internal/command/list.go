@@ -16,13 +16,9 @@ func (r *runner) list() *cli.Command {
 		Name:      "list",
 		Usage:     "the cgroup namespaces of this host and their processes",
 		UsageText: "nsinspect list [FLAGS]",
-		Flags:     []cli.Flag{threadsFlag(), fromFlag()},
+		Flags:     reportFlags(threadsFlag()),
 		Action:    r.do(runList),
 	}
-}
-
-func threadsFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "threads", Usage: "look at every thread, not only at the leaders"}
 }
 
 func runList(ctx context.Context, in *invocation) (int, error) {

@@ -19,10 +19,11 @@ func (r *runner) remount() *cli.Command {
 		Name:      "remount",
 		Usage:     "mend the stale cgroup mounts that PID sees; without --apply, say how",
 		UsageText: "nsinspect remount [FLAGS] PID",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "apply", Usage: "do it; without, nothing is changed"},
+		Flags: flags(
+			toggle("apply", "do it; without, nothing is changed"),
 			&cli.StringFlag{Name: "include", Usage: "also replace what may be meant as it is: `foreign`, mounts of a neighbour's tree, of a part of its own, and stale ones beside a good one"},
-		},
+			strictFlag(),
+		),
 		Action: r.do(runRemount),
 	}
 }

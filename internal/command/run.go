@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -122,25 +121,20 @@ func (r *runner) say(message string) {
 
 func (r *runner) hint(message string) { r.say("hint: " + message) }
 
-// usageError is a command line that cannot be understood.
-func usageError(format string, args ...any) error {
-	return fmt.Errorf(format+"; see 'nsinspect --help'", args...)
-}
-
 func (r *runner) run(ctx context.Context) (int, error) {
 	app := r.app()
-	args, err := arrange(app, r.process.Args)
-	if err != nil {
-		return statusFailed, err
+	args, command, err := arrange(app, r.process.Args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
 	}
-	if err := app.RunContext(ctx, args); err != nil {
-		return statusFailed, err
+	if err != nil {
+		return statusFailed, withHelp(err, command)
 	}
 	return r.status, nil
 }
 
 func (r *runner) app() *cli.App {
-	usage := func(_ *cli.Context, err error, _ bool) error { return usageError("%s", lower(err.Error())) }
+	usage := func(_ *cli.Context, err error, _ bool) error { return libraryError(err) }
 	app := &cli.App{
 		Name:           "nsinspect",
 		Usage:          "see what processes see of their cgroups, and what is wrong with it",
@@ -158,30 +152,8 @@ func (r *runner) app() *cli.App {
 	for _, c := range app.Commands {
 		c.OnUsageError = usage
 		c.HideHelpCommand = true
-		c.Flags = append(c.Flags, commonFlags()...)
 	}
 	return app
-}
-
-// lower begins a message of the library's as ours begin.
-func lower(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToLower(s[:1]) + s[1:]
-}
-
-// commonFlags are understood by every command.
-func commonFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide or json"},
-		&cli.BoolFlag{Name: "json", Aliases: []string{"J"}, Usage: "the same as -o json"},
-		&cli.BoolFlag{Name: "no-headers", Usage: "tables without column names and titles"},
-		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always or never"},
-		&cli.StringFlag{Name: "proc", Usage: "read the procfs at `DIR` (default: $NSINSPECT_PROC, else /proc)"},
-		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "read with `N` threads (default: one for each processor)"},
-		&cli.BoolFlag{Name: "strict", Usage: "exit with status 2 if something could not be looked at"},
-	}
 }
 
 // action is what a command does: it returns the exit status.
@@ -198,6 +170,7 @@ type invocation struct {
 
 // do checks the common flags, opens the procfs and runs a command.
 func (r *runner) do(run action) cli.ActionFunc {
+	run = orAbsent(run)
 	return func(c *cli.Context) error {
 		in, err := r.understand(c)
 		if err != nil {
@@ -210,6 +183,7 @@ func (r *runner) do(run action) cli.ActionFunc {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 		defer stop()
 		defer context.AfterFunc(ctx, func() { r.out.abandon(stop) })()
+		in.style.Source = in.source()
 		r.status, err = run(ctx, in)
 		r.interrupted = ctx.Err() != nil && !r.answers
 		return err
@@ -245,7 +219,7 @@ func (r *runner) understand(c *cli.Context) (*invocation, error) {
 	if terminal {
 		width, _, _ = term.GetSize(int(out.Fd()))
 	}
-	color, err := r.color(c.String("color"), terminal)
+	color, err := r.color(c, terminal)
 	if err != nil {
 		return nil, err
 	}
@@ -253,13 +227,14 @@ func (r *runner) understand(c *cli.Context) (*invocation, error) {
 	return in, nil
 }
 
-func (r *runner) color(when string, terminal bool) (bool, error) {
-	switch when {
-	case "always":
+func (r *runner) color(c *cli.Context, terminal bool) (bool, error) {
+	when := c.String("color")
+	switch {
+	case when == "always":
 		return true, nil
-	case "never":
+	case when == "never":
 		return false, nil
-	case "auto":
+	case when == "auto":
 		noColor, _ := r.process.Env("NO_COLOR")
 		kind, _ := r.process.Env("TERM")
 		return terminal && noColor == "" && kind != "dumb", nil
