@@ -94,7 +94,7 @@ func (d *Diagnosis) writableHostHierarchy() []*Finding {
 	}
 	d.eachPlace(func(g *group) {
 		p := d.facts.processes[g.task().PID]
-		if !d.ownPIDs(g) || p.UserNS != 0 && p.UserNS != initialUserNS {
+		if !d.ownPIDs(g) || p.UserNS != 0 && p.UserNS != inspect.InitialUserNS {
 			return
 		}
 		unscoped := d.unscoped(g)

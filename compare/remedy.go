@@ -97,7 +97,7 @@ func (d *Diagnosis) unmendable(g *group, v *HierarchyView, m *MountView) string 
 		return "its root directory is not that of its mount namespace, so the mount point's path would lead elsewhere: no commands are given"
 	case owner == 0 || d.readerUserNS() == 0:
 		return "who owns its mount namespace could not be found out, so no commands are given"
-	case owner != d.readerUserNS() || owner != initialUserNS:
+	case owner != d.readerUserNS() || owner != inspect.InitialUserNS: // for a reader in that one, too
 		return "its mount namespace is owned by a user namespace: the inherited mount is locked and cannot be taken away, so make a fresh mount elsewhere in it and move it onto " + m.MountPoint
 	case !m.Parent.Known || m.Parent.Shared && !m.Parent.Visible:
 		return "the mount that it lies on cannot be named by a path, so whether the change would reach others cannot be controlled: no commands are given"
@@ -151,11 +151,6 @@ func guard(t inspect.Task) []string {
 		`test "$(readlink /proc/%[1]d/ns/mnt) $(readlink /proc/%[1]d/ns/cgroup)" = 'mnt:[%[2]d] cgroup:[%[3]d]' || ! echo '%[1]d has ended or has other namespaces now' >&2`,
 		t.TID, t.MntNS, t.CgroupNS)}
 }
-
-// initialUserNS is the inode of the initial user namespace: PROC_USER_INIT_INO in
-// include/uapi/linux/nsfs.h. A mount namespace of another one has its inherited
-// mounts locked, also for a reader in it.
-const initialUserNS = 4026531837
 
 // readerUserNS is the reader's user namespace, as far as it owns its own mount
 // namespace.

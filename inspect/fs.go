@@ -24,6 +24,10 @@ const InitialCgroupNS = 4026531835
 // 3.8 (there too).
 const InitialPIDNS = 4026531836
 
+// InitialUserNS is the inode of the initial user namespace, likewise. A mount
+// namespace that another one owns has its inherited mounts locked.
+const InitialUserNS = 4026531837
+
 // FS is a procfs to read from.
 type FS struct {
 	// Reader says in whose view everything is read.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nsinspect/compare"
 	"nsinspect/inspect"
 	"nsinspect/internal/printable"
 )
@@ -52,22 +53,8 @@ func (h *hierarchy) hostPath(below string) string {
 	return h.mount.Root + "/" + below
 }
 
-// super are the options that select the hierarchy in mount(2): all of its
-// controllers and its name, since a subset is refused (cgroup1_root_to_use in
-// kernel/cgroup/cgroup-v1.c).
-func (h *hierarchy) super() string {
-	if h.Version() == 2 {
-		return ""
-	}
-	options := slices.Clone(h.Controllers)
-	if len(options) == 0 {
-		options = append(options, "none")
-	}
-	if h.Name != "" {
-		options = append(options, "name="+h.Name)
-	}
-	return strings.Join(options, ",")
-}
+// super are the options that select the hierarchy in mount(2).
+func (h *hierarchy) super() string { return strings.Join(compare.HierarchyOptions(h.Hierarchy), ",") }
 
 // flags are the per-mount flags that the new mount must have, too, as mount(2)
 // and as mount(8) name them.
