@@ -90,9 +90,6 @@ func (r *recorder) process(pid int, buf []byte) {
 	if leader := r.task(taskID{pid, pid}); leader != nil {
 		taken[taskID{pid, pid}] = leader
 		tasks, _ := r.readProcess(pid, Want{Views: true, Threads: true}, buf)
-		if len(tasks) > 0 && tasks[0].TID != pid { // only its leader has ended
-			tasks = append(tasks, r.strayThreads(tasks[0], true, buf)...)
-		}
 		for _, t := range tasks {
 			if t.TID == pid {
 				continue
