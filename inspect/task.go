@@ -164,11 +164,9 @@ func (f *FS) livingThread(pid int, views bool, buf []byte) (Task, bool) {
 }
 
 // strayThreads returns the threads that are in other namespaces or cgroups than
-// their leader. Those of the reader are where it sent them, to read there.
+// their leader. The reader's own go into cgroup namespaces to read there: that
+// alone makes none of them one.
 func (f *FS) strayThreads(leader Task, views bool, buf []byte) []Task {
-	if leader.PID == f.Reader.PID {
-		return nil
-	}
 	tids, err := f.tree.threads(leader.PID)
 	if err != nil {
 		return nil
@@ -182,7 +180,8 @@ func (f *FS) strayThreads(leader Task, views bool, buf []byte) []Task {
 		if err != nil {
 			continue // it has ended, or is as unreadable as its leader
 		}
-		if t.CgroupNS != leader.CgroupNS || t.MntNS != leader.MntNS || t.Root != leader.Root || t.Cgroups != leader.Cgroups {
+		entered := t.CgroupNS != leader.CgroupNS && leader.PID != f.Reader.PID
+		if entered || t.MntNS != leader.MntNS || t.Root != leader.Root || t.Cgroups != leader.Cgroups {
 			stray = append(stray, t)
 		}
 	}

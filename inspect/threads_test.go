@@ -16,12 +16,13 @@ import (
 // threaded is a copy of a procfs, made by process 5, in which the threads of
 // three processes are in the cgroup namespaces with these numbers; 0: the thread
 // has ended, and is a zombie. The leader is the one with the process's number.
+// One of process 5 is in another mount namespace, too.
 func threaded(t *testing.T) *FS {
 	t.Helper()
 	proc := t.TempDir()
 	failed := os.Symlink("5", filepath.Join(proc, "self"))
 	for pid, threads := range map[int]map[int]int{
-		5: {5: 100, 6: 101},
+		5: {5: 100, 6: 101, 15: 101},
 		7: {7: 100, 8: 101, 9: 100},
 		// Nobody is where its leader was.
 		10: {10: 0, 11: 100, 12: 100, 13: 101, 14: 0},
@@ -34,8 +35,9 @@ func threaded(t *testing.T) *FS {
 			}
 		}
 	}
-	if failed != nil {
-		t.Fatal(failed)
+	mnt := filepath.Join(proc, "5", "task", "15", "ns", "mnt")
+	if err := errors.Join(failed, os.Remove(mnt), os.Symlink("mnt:[201]", mnt)); err != nil {
+		t.Fatal(err)
 	}
 	f, err := Open(proc, 2)
 	if err != nil {
@@ -66,7 +68,8 @@ func writeTask(dir string, pid, ns int) error {
 }
 
 // TestStrayThreads: of each process those are told that are elsewhere than who
-// stands for it, and none of the reader.
+// stands for it, and of the reader none that is only in another cgroup
+// namespace.
 func TestStrayThreads(t *testing.T) {
 	f := threaded(t)
 	for name, c := range map[string]struct {
@@ -74,9 +77,9 @@ func TestStrayThreads(t *testing.T) {
 		tids []int
 	}{
 		"none asked for":                {Want{Views: true}, []int{5, 7, 11}},
-		"all":                           {Want{Views: true, Threads: true}, []int{5, 7, 8, 11, 13}},
+		"all":                           {Want{Views: true, Threads: true}, []int{5, 15, 7, 8, 11, 13}},
 		"all, by links":                 {Want{Threads: true}, []int{5, 7, 8, 11, 13}},
-		"the reader's":                  {Want{ThreadsOf: []int{5}}, []int{5, 7, 11}},
+		"the reader's":                  {Want{Views: true, ThreadsOf: []int{5}}, []int{5, 15, 7, 11}},
 		"of one whose leader has ended": {Want{ThreadsOf: []int{10}}, []int{5, 7, 11, 13}},
 	} {
 		h, err := f.Scan(t.Context(), c.want)
@@ -91,7 +94,7 @@ func TestStrayThreads(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	for pid, want := range map[int][]int{5: nil, 7: {8}, 10: {13}} {
+	for pid, want := range map[int][]int{5: {15}, 7: {8}, 10: {13}} {
 		s, err := f.Subject(t.Context(), pid, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +115,7 @@ func TestRecordedThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []taskID{{5, 5}, {7, 7}, {7, 8}, {10, 10}, {10, 11}, {10, 13}}
+	want := []taskID{{5, 5}, {5, 15}, {7, 7}, {7, 8}, {10, 10}, {10, 11}, {10, 13}}
 	if got := r.capture.ordered(); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
