@@ -170,9 +170,6 @@ func (r *recorder) files(d dir) *taskFiles {
 			}
 		}
 		text, err := d.read(name, nil)
-		if len(text) > maxCaptureSmall {
-			err = fmt.Errorf("it is larger than %d MiB", maxCaptureSmall>>20)
-		}
 		t.keep(t.files, name, string(text), err)
 	}
 	return t
