@@ -28,6 +28,7 @@ type inside struct {
 	members []taskID
 	wanted  []sight
 	moved   map[int]bool // processes that are not any more as they were taken in
+	full    []string     // mount tables whose views do not fit in
 }
 
 // within looks from within each cgroup namespace but the reader's own at the
@@ -45,6 +46,9 @@ func (r *recorder) within(ctx context.Context) error {
 		})
 		if err != nil {
 			return err
+		}
+		for _, p := range places {
+			r.leaveOut(p)
 		}
 		for _, p := range places {
 			r.again(p.moved)
@@ -142,11 +146,31 @@ func (r *recorder) enter(e entrant, p *inside) {
 				break
 			}
 			if ok {
-				r.mu.Lock()
-				r.capture.views[p.ns].named(wanted[0].file)[wanted[0].outside] = view{of: wanted[0].task, text: text}
-				r.mu.Unlock()
+				r.keep(p, wanted[0], text)
 			}
 			wanted = wanted[1:]
+		}
+	}
+}
+
+func (r *recorder) keep(p *inside, s sight, text string) {
+	if s.file == "mountinfo" && r.fits(text) != nil {
+		p.full = append(p.full, s.outside)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.capture.views[p.ns].named(s.file)[s.outside] = view{of: s.task, text: text}
+}
+
+// leaveOut notes of the members whose mount tables have no room from within that
+// they were left out.
+func (r *recorder) leaveOut(p *inside) {
+	for _, id := range p.members {
+		t := r.capture.tasks[id]
+		if text, err := r.capture.mountinfo(t); err == nil && slices.Contains(p.full, text) {
+			delete(t.files, "mountinfo")
+			t.errs["mountinfo"] = errNoRoom
 		}
 	}
 }
