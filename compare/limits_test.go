@@ -82,6 +82,12 @@ func TestTighterAncestorLimit(t *testing.T) {
 		{"CPU", "unified", map[string]string{"/pod/ctr/cpu.max": "max 100000", "/pod/cpu.max": "200000 100000"}, "info"},
 		{"CPU in other periods", "unified", map[string]string{"/pod/ctr/cpu.max": "50000 50000", "/pod/cpu.max": "100000 100000"}, ""},
 		{"v1 memory", "memory", map[string]string{"/pod/ctr/memory.limit_in_bytes": "9223372036854771712", "/pod/memory.limit_in_bytes": "1048576"}, "info"},
+		{"v1 memory, of all together", "memory", map[string]string{
+			"/pod/ctr/memory.limit_in_bytes": "1048577", "/pod/memory.limit_in_bytes": "1048576", "/pod/ctr/memory.use_hierarchy": "0", "/pod/memory.use_hierarchy": "1",
+		}, "warning"},
+		{"v1 memory, of each alone", "memory", map[string]string{
+			"/pod/ctr/memory.limit_in_bytes": "1048577", "/pod/memory.limit_in_bytes": "1048576", "/pod/ctr/memory.use_hierarchy": "1", "/pod/memory.use_hierarchy": "0",
+		}, ""},
 		{"v1 CPU", "cpu,cpuacct", map[string]string{
 			"/pod/ctr/cpu.cfs_quota_us": "-1", "/pod/ctr/cpu.cfs_period_us": "100000", "/pod/cpu.cfs_quota_us": "150000", "/pod/cpu.cfs_period_us": "100000",
 		}, "info"},
