@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"nsinspect/inspect"
 )
 
 // TestParseLimits has what the kernel prints in these files.
@@ -104,6 +106,21 @@ func TestTighterAncestorLimit(t *testing.T) {
 			limited(t, c.label, c.files).expects(check, want...)
 		})
 	}
+}
+
+// Whether an ancestor's limit binds at all may not be known: then it is not told.
+func TestUnknownBinding(t *testing.T) {
+	w := limited(t, "memory", map[string]string{"/pod/ctr/memory.limit_in_bytes": "2", "/pod/memory.limit_in_bytes": "1"})
+	w.answered = func(a *inspect.Answers) {
+		for i, q := range w.asked.Files[len(w.asked.Files)-len(a.Files):] {
+			if q.Name == "memory.use_hierarchy" {
+				a.Files[i] = inspect.FileAnswer{Err: "permission denied"}
+			}
+		}
+	}
+	w.expects("tighter-ancestor-limit")
+	w.answered = nil // there is no such file: the kernel knows no other way
+	w.expects("tighter-ancestor-limit", "warning tighter-ancestor-limit memory 70")
 }
 
 // The tightest of several, and where it is.
