@@ -12,7 +12,7 @@ import (
 // out of a namespace's members it keeps: thousands may be judged by it.
 type visits struct {
 	family
-	places  map[int]span
+	places  map[int]span // nil until somebody asks
 	cgroups map[cgroupPlace]*cgroupHome
 	mounts  map[uint64]*mountHome
 	guests  map[uint64]*guestHome
@@ -20,12 +20,14 @@ type visits struct {
 
 func (f family) visits() *visits {
 	return &visits{
-		family: f, places: f.spans(),
-		cgroups: map[cgroupPlace]*cgroupHome{}, mounts: map[uint64]*mountHome{}, guests: map[uint64]*guestHome{},
+		family: f, cgroups: map[cgroupPlace]*cgroupHome{}, mounts: map[uint64]*mountHome{}, guests: map[uint64]*guestHome{},
 	}
 }
 
 func (v *visits) span(pid int) span {
+	if v.places == nil {
+		v.places = v.spans()
+	}
 	if s, ok := v.places[pid]; ok {
 		return s
 	}
