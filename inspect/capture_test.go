@@ -551,12 +551,23 @@ func TestAgree(t *testing.T) {
 		{"not a cgroup file", "0::/", true},
 	} {
 		r := &recorder{FS: &FS{Reader: Reader{CgroupNS: InitialCgroupNS}}}
-		if got := r.agree(sight{file: "cgroup", outside: c.outside}, c.within); got != c.want {
+		if got := r.agree(&inside{}, sight{file: "cgroup", outside: c.outside}, c.within); got != c.want {
 			t.Errorf("%q and %q: %v, want %v", c.outside, c.within, got, c.want)
 		}
 		r.Reader.CgroupNS = 4026532000
-		if !r.agree(sight{file: "cgroup", outside: c.outside}, c.within) {
+		if !r.agree(&inside{}, sight{file: "cgroup", outside: c.outside}, c.within) {
 			t.Errorf("%q and %q are refused to a reader who cannot know", c.outside, c.within)
+		}
+	}
+	// Nor can the root lie less deep than the reader sees it from there.
+	r := &recorder{FS: &FS{}}
+	home, there, err := r.pair([]byte("0::/\n"), []byte("0::/../..\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for within, want := range map[string]bool{"0::/..": true, "0::/../..": false, "0::/a": false, "0::/": false} {
+		if got := r.agree(&inside{home: home, there: there}, sight{file: "cgroup", outside: "0::/a"}, within); got != want {
+			t.Errorf("/a and %q: %v", within, got)
 		}
 	}
 }
