@@ -15,9 +15,12 @@ import (
 // so, truncates silently (proc_cgroup_show in kernel/cgroup/cgroup.c).
 const pathLimit = 4095
 
-// maxHierarchies bounds the lines of a cgroup file, and the hierarchies that are
-// kept of all: no host has as many, but a recorded one may say so.
-const maxHierarchies = 1024
+// Bounds on what cgroup files may cost: no host has as many, but a recorded one
+// may say so.
+const (
+	maxHierarchies = 1024    // lines of a file, and hierarchies of all
+	maxMemberships = 8 << 20 // lines that are kept of all files
+)
 
 // Hierarchy is one cgroup hierarchy, as the first two fields of a line of
 // /proc/PID/cgroup name it (cgroups(7)).
@@ -83,6 +86,7 @@ func ParseCgroups(text []byte) (*Cgroups, error) {
 type interner struct {
 	mu          sync.Mutex
 	files       map[string]*Cgroups
+	kept        int // lines of them
 	hierarchies map[string]*Hierarchy
 }
 
@@ -101,6 +105,7 @@ func (in *interner) cgroups(text []byte) (*Cgroups, error) {
 		in.files = make(map[string]*Cgroups)
 	}
 	in.files[file] = c
+	in.kept += len(c.Memberships)
 	return c, nil
 }
 
@@ -108,6 +113,9 @@ func (in *interner) parse(file string) (*Cgroups, error) {
 	lines := strings.Count(file, "\n")
 	if lines > maxHierarchies {
 		return nil, fmt.Errorf("it has more than %d lines", maxHierarchies)
+	}
+	if in.kept+lines > maxMemberships {
+		return nil, fmt.Errorf("it is one of files with more than %d lines", maxMemberships)
 	}
 	c := &Cgroups{}
 	if lines > 0 {

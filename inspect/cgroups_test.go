@@ -152,8 +152,26 @@ func TestManyHierarchies(t *testing.T) {
 			t.Fatalf("file %d: %v", i, err)
 		}
 	}
+	if in.kept != 1000 {
+		t.Errorf("%d lines are kept", in.kept)
+	}
 	if len(in.hierarchies) > 1024 || len(in.files) != 10 {
 		t.Errorf("%d hierarchies of %d files are kept", len(in.hierarchies), len(in.files))
+	}
+}
+
+// TestManyLines: so are all lines; what is known already costs nothing.
+func TestManyLines(t *testing.T) {
+	var in interner
+	in.kept = maxMemberships - 100
+	known := []byte(hierarchies(0, 100))
+	for range 2 {
+		if _, err := in.cgroups(known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := in.cgroups([]byte("0::/\n")); err == nil || !strings.Contains(err.Error(), "one of files with more than 8388608 lines") {
+		t.Error(err)
 	}
 }
 
