@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,4 +72,27 @@ func readBounded(file io.ReadCloser, err error) (string, error) {
 		err = fmt.Errorf("it is larger than %d MiB", maxCaptureFile>>20)
 	}
 	return string(text), err
+}
+
+// keep takes in what a file is from within.
+func (r *recorder) keep(p *inside, s sight, text string) {
+	if s.file == "mountinfo" && r.fits(text) != nil {
+		p.full = append(p.full, s.outside)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.capture.views[p.ns].named(s.file)[s.outside] = view{of: s.task, text: text}
+}
+
+// leaveOut notes of the members whose mount tables have no room from within that
+// they were left out.
+func (r *recorder) leaveOut(p *inside) {
+	for _, id := range p.members {
+		t := r.capture.tasks[id]
+		if text, err := r.capture.mountinfo(t); err == nil && slices.Contains(p.full, text) {
+			delete(t.files, "mountinfo")
+			t.errs["mountinfo"] = errNoRoom
+		}
+	}
 }

@@ -156,28 +156,6 @@ func (r *recorder) enter(e entrant, p *inside) {
 	}
 }
 
-func (r *recorder) keep(p *inside, s sight, text string) {
-	if s.file == "mountinfo" && r.fits(text) != nil {
-		p.full = append(p.full, s.outside)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.capture.views[p.ns].named(s.file)[s.outside] = view{of: s.task, text: text}
-}
-
-// leaveOut notes of the members whose mount tables have no room from within that
-// they were left out.
-func (r *recorder) leaveOut(p *inside) {
-	for _, id := range p.members {
-		t := r.capture.tasks[id]
-		if text, err := r.capture.mountinfo(t); err == nil && slices.Contains(p.full, text) {
-			delete(t.files, "mountinfo")
-			t.errs["mountinfo"] = errNoRoom
-		}
-	}
-}
-
 func (r *recorder) refuse(ns uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
