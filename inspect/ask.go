@@ -13,9 +13,12 @@ type Questions struct {
 	Kin         []int
 	Directories []DirectoryQuestion
 	Probes      []Probe
-	// Owners asks for the owner of these tasks' mount namespaces, Tables for
-	// the mount tables of tasks whose mount namespace could not be read.
-	Owners, Tables []Task
+	// Owners asks for the owner of these tasks' mount namespaces, those that
+	// they were seen in if that is known.
+	Owners []Task
+	// Tables asks for the mount tables of tasks whose mount namespace could not
+	// be read.
+	Tables []Task
 	// Still asks which of these tasks are where they were seen.
 	Still []Task
 	// Processes asks what is told of these tasks.
