@@ -201,15 +201,16 @@ func named(controllers string) bool {
 	return true
 }
 
-// isHierarchyName tells what the kernel takes as a hierarchy's name, but that it
-// counts the letters of Latin-1 as such too (cgroup1_parse_param in
-// kernel/cgroup/cgroup-v1.c, lib/ctype.c). Controllers have names of fewer
+// isHierarchyName tells what the kernel takes as a hierarchy's name
+// (cgroup1_parse_param in kernel/cgroup/cgroup-v1.c): letters, which are those of
+// Latin-1 (lib/ctype.c), digits and three signs. Controllers have names of fewer
 // characters.
 func isHierarchyName(name string) bool {
 	const maxName = 63 // MAX_CGROUP_ROOT_NAMELEN - 1
 	for i := range len(name) {
 		switch c := name[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		case c >= 0xc0 && c != 0xd7 && c != 0xf7:
 		default:
 			return false
 		}

@@ -62,6 +62,9 @@ func TestParseCgroups(t *testing.T) {
 		{"name like an option", "10:name=-x:/\n", []Membership{
 			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: "-x", Label: "name=-x"}, Path: "/"},
 		}},
+		{"name with a letter of Latin-1", "10:name=caf\xe9:/\n", []Membership{
+			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: "caf\xe9", Label: "name=caf\xe9"}, Path: "/"},
+		}},
 		{"name of 63 bytes", "10:name=" + strings.Repeat("X", 63) + ":/\n", []Membership{
 			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: strings.Repeat("X", 63), Label: "name=" + strings.Repeat("X", 63)}, Path: "/"},
 		}},
@@ -108,7 +111,7 @@ func TestParseCgroupsRefuses(t *testing.T) {
 		{"a name of a shell's", "3:name=$(reboot):/\n", "one that no kernel has, or two names"},
 		{"a name of a quote", "3:name=a'b:/\n", "one that no kernel has, or two names"},
 		{"a name of 64 bytes", "3:name=" + strings.Repeat("x", 64) + ":/\n", "one that no kernel has, or two names"},
-		{"a name that is no text", "3:name=\xe9:/\n", "one that no kernel has, or two names"},
+		{"a sign of Latin-1", "3:name=\xd7:/\n", "one that no kernel has, or two names"},
 		{"a slash in a controller", "3:cpu/x:/\n", "one that no kernel has, or two names"},
 		{"a controller with a value", "3:loop=x:/\n", "one that no kernel has, or two names"},
 		{"a controller like an option", "3:cpu,-rf:/\n", "one that no kernel has, or two names"},
