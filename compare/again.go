@@ -134,26 +134,28 @@ func (d *Diagnosis) settle(groups []*group) {
 		s := g.subject
 		d.roots[s.Process.CgroupNS].learn(inspect.Pair{PID: s.Process.PID, Host: s.Host.Cgroups, Own: s.Own.Cgroups})
 	}
+	visits := d.family.visits()
 	for _, g := range groups {
 		g.table = g.subject.Host.Mounts
 		g.judge(d.host.Reader, d.roots[g.task().CgroupNS])
 		if g.table != nil && g.table.Incomplete == "" && slices.ContainsFunc(g.views, func(v HierarchyView) bool { return v.unclear() }) {
 			d.unseen = append(d.unseen, inspect.Skipped{PID: g.task().PID, What: "mountinfo", Reason: "its mounts changed while they were read"})
 		}
-		d.setApart(g)
+		d.setApart(g, visits)
 	}
 }
 
 // setApart moves a group's visitors out of its tasks.
-func (d *Diagnosis) setApart(g *group) {
+func (d *Diagnosis) setApart(g *group, v *visits) {
 	ns := d.namespace(g.task().CgroupNS)
-	roots := d.roots[ns.NS]
-	inside := func(t inspect.Task) bool { return roots.hold(t.Cgroups, g.views) }
+	visits := func(t inspect.Task) bool { return v.mountVisitor(t, d.sharers(t.MntNS)) || v.guest(t, ns) }
+	if g.outside() {
+		home := v.cgroupHome(ns, d.roots[ns.NS], g.views)
+		visits = func(t inspect.Task) bool { return v.cgroupVisitor(t, g.views, home) }
+	}
 	var natives []inspect.Task
 	for _, t := range g.tasks {
-		visits := g.outside() && d.family.cgroupVisitor(t, g.views, ns.Members, inside) ||
-			!g.outside() && (d.family.mountVisitor(t, d.sharers(t.MntNS)) || d.family.guest(t, ns.Members))
-		if visits {
+		if visits(t) {
 			g.visitors = append(g.visitors, t)
 		} else {
 			natives = append(natives, t)

@@ -204,12 +204,13 @@ func (d *Diagnosis) systemdRootOffset() []*Finding {
 }
 
 // threadsDiffer tells of processes whose threads are in other cgroups or
-// namespaces than their leader.
+// namespaces than their leader or, if that has ended, than the one that stands
+// for it.
 func (d *Diagnosis) threadsDiffer() []*Finding {
 	found := newFaults()
 	for _, t := range d.host.Tasks {
 		leader := d.family.tasks[t.PID]
-		if t.PID == t.TID || leader.TID != leader.PID || !d.judged(t.PID) {
+		if t.TID == leader.TID || !d.judged(t.PID) {
 			continue
 		}
 		f, isNew := found.at(faultKey{cgroupNS: leader.CgroupNS, mount: t.PID}, &group{}, []inspect.Task{leader})
@@ -220,7 +221,11 @@ func (d *Diagnosis) threadsDiffer() []*Finding {
 		}
 	}
 	for _, f := range found.list {
-		f.Message = fmt.Sprintf("threads of it are in other cgroups or namespaces than their leader (%s): what is read of the process is not true of them", some(f.Evidence["threads"].([]int)))
+		than := "their leader"
+		if f.task.TID != f.task.PID {
+			than = fmt.Sprintf("thread %d, which stands for it since its leader has ended", f.task.TID)
+		}
+		f.Message = fmt.Sprintf("threads of it are in other cgroups or namespaces than %s (%s): what is read of the process is not true of them", than, some(f.Evidence["threads"].([]int)))
 	}
 	return found.list
 }

@@ -234,4 +234,9 @@ func TestThreadsDiffer(t *testing.T) {
 	newWorld(t, "unified").add(leader).finds()
 	// Only the leader has ended, and a thread stands for the process.
 	newWorld(t, "unified").add(thread).finds()
+	other := proc{pid: 70, tid: 73, parent: 1, at: []at{{"unified", "/a/u", ""}}}
+	f = w.one(newWorld(t, "unified").add(thread, other).finds("info threads-differ 70"), "threads-differ")
+	if f.Evidence["thread"] != 72 || !strings.Contains(f.Message, "than thread 72, which stands for it since its leader has ended (73)") {
+		t.Errorf("%v %s", f.Evidence, f.Message)
+	}
 }

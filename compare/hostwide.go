@@ -29,12 +29,21 @@ func (d *Diagnosis) delegationNotEnforced() []*Finding {
 		}
 		return []*Finding{{
 			PIDs: []int{}, Evidence: map[string]any{"mount_point": m.MountPoint, "private_processes": private},
-			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %s in private cgroup namespaces: these only hide what is outside, file permissions alone keep root inside from changing its own limits or moving out", count(private, "process lives", "processes live")),
+			Message: fmt.Sprintf("cgroup2 is mounted without nsdelegate while %s%s in private cgroup namespaces: these only hide what is outside, file permissions alone keep root inside from changing its own limits or moving out", d.least(), count(private, "process lives", "processes live")),
 			Remedy:  Remedy{Steps: nil, Notes: []string{"mount cgroup2 with nsdelegate at boot, with all the options that it has now: a mount in the initial cgroup namespace sets them for the whole host"}},
 			Verify:  []string{"nsinspect", "doctor"},
 		}}
 	}
 	return nil
+}
+
+// least stands before a number of processes by their cgroup namespaces if that
+// of some, perhaps of all that are hidden, could not be read.
+func (d *Diagnosis) least() string {
+	if slices.ContainsFunc(d.host.Tasks, func(t inspect.Task) bool { return t.CgroupNS == 0 }) {
+		return "at least "
+	}
+	return ""
 }
 
 // mixedDriver matches a systemd slice with a cgroupfs driver's container in it.

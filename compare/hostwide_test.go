@@ -50,6 +50,18 @@ func TestDelegationNotEnforced(t *testing.T) {
 	if got := checked(w.doctor(70), check); got != nil {
 		t.Errorf("of one process only: %q", got)
 	}
+	// Nor is the number the last word if one more may be private.
+	for _, c := range []struct {
+		more proc
+		says string
+	}{
+		{proc{pid: 80, parent: 1, at: []at{{"unified", "/", ""}}}, "while 2 processes live in"},
+		{proc{pid: 81, parent: 1, noNS: true, at: []at{{"unified", "/", ""}}}, "while at least 2 processes live in"},
+	} {
+		if f := w.add(c.more).one(w.doctor(), check); !strings.Contains(f.Message, c.says) {
+			t.Errorf("want %q: %s", c.says, f.Message)
+		}
+	}
 }
 
 func TestCgroupDriverMismatch(t *testing.T) {

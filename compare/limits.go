@@ -18,13 +18,16 @@ type limit struct {
 	// not say.
 	parse func(texts []string) (value float64, ok bool)
 	unit  func(float64) string
+	// binding is the file that says whether the limit is that of descendants
+	// too; empty: it always is.
+	binding string
 }
 
 var limits = []limit{
-	{"memory", "unified", []string{"memory.max"}, parseMax, bytesText},
-	{"CPU", "unified", []string{"cpu.max"}, parseCPUMax, cpusText},
-	{"memory", "memory", []string{"memory.limit_in_bytes"}, parseLimitInBytes, bytesText},
-	{"CPU", "cpu", []string{"cpu.cfs_quota_us", "cpu.cfs_period_us"}, parseQuota, cpusText},
+	{"memory", "unified", []string{"memory.max"}, parseMax, bytesText, ""},
+	{"CPU", "unified", []string{"cpu.max"}, parseCPUMax, cpusText, ""},
+	{"memory", "memory", []string{"memory.limit_in_bytes"}, parseLimitInBytes, bytesText, "memory.use_hierarchy"},
+	{"CPU", "cpu", []string{"cpu.cfs_quota_us", "cpu.cfs_period_us"}, parseQuota, cpusText, ""},
 }
 
 // of tells whether the limit belongs to a hierarchy.
@@ -41,7 +44,7 @@ func (l *limit) of(h *inspect.Hierarchy) bool {
 }
 
 // line is a cgroup and its ancestors, the leaf first, as file questions of one
-// limit.
+// limit: what it is and, last, whether it binds.
 func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 	m, rel, ok := d.hostMount(v.Hierarchy.Label, v.HostPath)
 	if !ok {
@@ -52,6 +55,9 @@ func (d *Diagnosis) line(l *limit, v *HierarchyView) [][]inspect.FileQuestion {
 		var files []inspect.FileQuestion
 		for _, name := range l.files {
 			files = append(files, inspect.FileQuestion{MountPoint: m.MountPoint, Path: at, Name: name})
+		}
+		if l.binding != "" {
+			files = append(files, inspect.FileQuestion{MountPoint: m.MountPoint, Path: at, Name: l.binding})
 		}
 		line = append(line, files)
 	}
@@ -115,7 +121,7 @@ func (d *Diagnosis) tighterAncestorLimit() []*Finding {
 		}
 		tightest, at := leaf, ""
 		for i, files := range line[1:] {
-			if value, ok := d.limitOf(l, files); ok && value < tightest {
+			if value, ok := d.limitOf(l, files); ok && value < tightest && d.binds(l, files) {
 				tightest, at = value, ancestor(v.HostPath, i+1)
 			}
 		}
@@ -145,9 +151,19 @@ func ancestor(path string, levels int) string {
 	return join(up, names[:len(names)-levels])
 }
 
+// binds tells whether an ancestor's limit is known to be that of its descendants
+// too. Since Linux 5.11 that of v1 memory is, and the file always says so.
+func (d *Diagnosis) binds(l *limit, files []inspect.FileQuestion) bool {
+	if l.binding == "" {
+		return true
+	}
+	a, ok := d.facts.files[files[len(l.files)]]
+	return ok && (a.Missing || a.Err == "" && strings.TrimSpace(a.Text) == "1")
+}
+
 func (d *Diagnosis) limitOf(l *limit, files []inspect.FileQuestion) (float64, bool) {
 	var texts []string
-	for _, q := range files {
+	for _, q := range files[:len(l.files)] {
 		a, ok := d.facts.files[q]
 		if a.Missing && l.label == "unified" {
 			return math.Inf(1), true // the controller is not enabled there (cgroup.subtree_control)

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"nsinspect/inspect"
 )
 
 // TestParseLimits has what the kernel prints in these files.
@@ -82,6 +84,12 @@ func TestTighterAncestorLimit(t *testing.T) {
 		{"CPU", "unified", map[string]string{"/pod/ctr/cpu.max": "max 100000", "/pod/cpu.max": "200000 100000"}, "info"},
 		{"CPU in other periods", "unified", map[string]string{"/pod/ctr/cpu.max": "50000 50000", "/pod/cpu.max": "100000 100000"}, ""},
 		{"v1 memory", "memory", map[string]string{"/pod/ctr/memory.limit_in_bytes": "9223372036854771712", "/pod/memory.limit_in_bytes": "1048576"}, "info"},
+		{"v1 memory, of all together", "memory", map[string]string{
+			"/pod/ctr/memory.limit_in_bytes": "1048577", "/pod/memory.limit_in_bytes": "1048576", "/pod/ctr/memory.use_hierarchy": "0", "/pod/memory.use_hierarchy": "1",
+		}, "warning"},
+		{"v1 memory, of each alone", "memory", map[string]string{
+			"/pod/ctr/memory.limit_in_bytes": "1048577", "/pod/memory.limit_in_bytes": "1048576", "/pod/ctr/memory.use_hierarchy": "1", "/pod/memory.use_hierarchy": "0",
+		}, ""},
 		{"v1 CPU", "cpu,cpuacct", map[string]string{
 			"/pod/ctr/cpu.cfs_quota_us": "-1", "/pod/ctr/cpu.cfs_period_us": "100000", "/pod/cpu.cfs_quota_us": "150000", "/pod/cpu.cfs_period_us": "100000",
 		}, "info"},
@@ -98,6 +106,21 @@ func TestTighterAncestorLimit(t *testing.T) {
 			limited(t, c.label, c.files).expects(check, want...)
 		})
 	}
+}
+
+// Whether an ancestor's limit binds at all may not be known: then it is not told.
+func TestUnknownBinding(t *testing.T) {
+	w := limited(t, "memory", map[string]string{"/pod/ctr/memory.limit_in_bytes": "2", "/pod/memory.limit_in_bytes": "1"})
+	w.answered = func(a *inspect.Answers) {
+		for i, q := range w.asked.Files[len(w.asked.Files)-len(a.Files):] {
+			if q.Name == "memory.use_hierarchy" {
+				a.Files[i] = inspect.FileAnswer{Err: "permission denied"}
+			}
+		}
+	}
+	w.expects("tighter-ancestor-limit")
+	w.answered = nil // there is no such file: the kernel knows no other way
+	w.expects("tighter-ancestor-limit", "warning tighter-ancestor-limit memory 70")
 }
 
 // The tightest of several, and where it is.

@@ -140,7 +140,10 @@ func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
 	}
 	source := "cgroup2"
 	if h.Version() == 1 {
-		source = strings.TrimPrefix(h.Label, "name=")
+		source = h.Label
+		if !strings.HasPrefix(h.Name, "-") { // which would be an option of mount(8)
+			source = strings.TrimPrefix(source, "name=")
+		}
 	}
 	return append(list, guard(t), inside(append(mount, source, m.MountPoint)...))
 }

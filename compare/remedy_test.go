@@ -62,6 +62,12 @@ func TestSteps(t *testing.T) {
 			guard,
 			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd",
 		}},
+		{"a name like an option", "name=-f", []mount{stale("name=-f", "/m")}, []string{
+			guard,
+			"nsenter -t 70 -C -- umount -N 70 /m",
+			guard,
+			"nsenter -t 70 -C -- mount -N 70 -t cgroup -o none,name=-f name=-f /m",
+		}},
 		{"a controller and a name", "net_prio,name=foo", []mount{stale("net_prio,name=foo", "/m")}, []string{
 			guard,
 			"nsenter -t 70 -C -- umount -N 70 /m",

@@ -115,14 +115,10 @@ func (r Roots) proven() bool {
 	return true
 }
 
-// hold tells whether a process with these cgroups is inside the roots of all
-// hierarchies in which views lie outside.
-func (r Roots) hold(cgroups *inspect.Cgroups, views []HierarchyView) bool {
-	for i := range views {
-		if !views[i].Outside() {
-			continue
-		}
-		label := views[i].Hierarchy.Label
+// hold tells whether a process with these cgroups is inside the roots of these
+// hierarchies.
+func (r Roots) hold(cgroups *inspect.Cgroups, labels []string) bool {
+	for _, label := range labels {
 		m, ok := cgroups.Of(label)
 		root := r[label]
 		if !ok || root == nil || root.Life != Alive || !Contains(root.Path, m.Path) {

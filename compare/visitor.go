@@ -1,69 +1,60 @@
 package compare
 
-import "nsinspect/inspect"
+import (
+	"math"
+	"slices"
+	"strings"
 
-// family is what is known of who is whose parent.
-type family struct {
-	kin    map[int]inspect.Kin
-	tasks  map[int]inspect.Task // the leaders, by PID
-	reader int                  // the reader's PID
+	"nsinspect/inspect"
+)
+
+// visits judges which tasks entered a namespace from elsewhere. What it finds
+// out of a namespace's members it keeps: thousands may be judged by it.
+type visits struct {
+	family
+	places  map[int]span // nil until somebody asks
+	cgroups map[cgroupPlace]*cgroupHome
+	mounts  map[uint64]*mountHome
+	guests  map[uint64]*guestHome
 }
 
-// arrival is where a task's line leaves a namespace, or a part of one, upwards.
-type arrival struct {
-	// first is the process of the line that is still in.
-	first int
-	// from is the one above it; without a PID if it cannot be seen, since it is
-	// in another PID namespace.
-	from inspect.Task
-}
-
-// arrival follows a task's line up to the nearest one for which is holds: a
-// thread's process, or an ancestor. ok is false if there is none.
-func (f family) arrival(t inspect.Task, is func(inspect.Task) bool) (at arrival, ok bool) {
-	at.first = t.PID
-	if leader, ok := f.tasks[t.PID]; ok && leader.TID != t.TID && is(leader) {
-		at.from = leader
-		return at, true
+func (f family) visits() *visits {
+	return &visits{
+		family: f, cgroups: map[cgroupPlace]*cgroupHome{}, mounts: map[uint64]*mountHome{}, guests: map[uint64]*guestHome{},
 	}
-	for range len(f.kin) + 1 {
-		kin, ok := f.kin[at.first]
-		if !ok {
-			return at, false
-		}
-		if kin.Parent == 0 {
-			// Only the first process of a PID namespace, and the kernel's own,
-			// have no parent: whoever else has none that could be seen was put
-			// there from another one.
-			return at, at.first != 1 && !kin.Kernel
-		}
-		if a, ok := f.tasks[kin.Parent]; ok && is(a) {
-			at.from = a
-			return at, true
-		}
-		at.first = kin.Parent
+}
+
+func (v *visits) span(pid int) span {
+	if v.places == nil {
+		v.places = v.spans()
 	}
-	return at, false
+	if s, ok := v.places[pid]; ok {
+		return s
+	}
+	return nowhere
 }
 
-// descends tells whether pid is a descendant of ancestor.
-func (f family) descends(pid, ancestor int) bool {
-	at, ok := f.arrival(inspect.Task{PID: pid, TID: pid}, func(t inspect.Task) bool { return t.PID == ancestor })
-	return ok && at.from.PID == ancestor
+// started is Kin.Started; after all others where it is not known.
+func (v *visits) started(pid int) int {
+	if kin, ok := v.kin[pid]; ok {
+		return int(min(kin.Started, math.MaxInt))
+	}
+	return math.MaxInt
 }
 
-// older tells whether a process was started before another one.
-func (f family) older(pid, than int) bool {
-	a, ok1 := f.kin[pid]
-	b, ok2 := f.kin[than]
-	return ok1 && ok2 && a.Started < b.Started
+// before tells whether what was started then is known to be older than a
+// process.
+func (v *visits) before(then, pid int) bool {
+	_, ok := v.kin[pid]
+	return ok && then < v.started(pid)
 }
 
 // natives are those of a namespace's members that are of another line than the
 // one that arrived.
 type natives struct {
 	any bool
-	// older tells whether one of them was there before the line.
+	// older tells whether one of them was there before the line. Nobody of the
+	// line itself was.
 	older bool
 	// children tells whether members descend from the line.
 	children bool
@@ -71,18 +62,79 @@ type natives struct {
 	beside bool
 }
 
-func (f family) natives(t inspect.Task, at arrival, members []inspect.Task, live func(inspect.Task) bool) natives {
-	var n natives
-	for _, m := range members {
-		switch {
-		case m.PID == at.first || !live(m):
-		case f.descends(m.PID, at.first):
-			n.children = true
-		default:
-			n.any = true
-			n.older = n.older || f.older(m.PID, at.first)
-			n.beside = n.beside || m.MntNS == t.MntNS
+// cgroupPlace is the roots of a cgroup namespace in some hierarchies.
+type cgroupPlace struct {
+	ns     uint64
+	labels string
+}
+
+// cgroupHome is who lives inside them.
+type cgroupHome struct {
+	*line
+	places []int             // of those, in order
+	oldest int               // when the first of them started
+	beside map[uint64]extent // by mount namespace
+}
+
+// extent is the first and the last place of some processes.
+type extent struct{ first, last int }
+
+// beyond tells whether one of them has a place before or behind a line.
+func (e extent) beyond(s span) bool { return e.first < s.at || e.last >= s.end }
+
+// cgroupHome finds out who lives inside a namespace's roots in the hierarchies
+// in which the views lie outside.
+func (v *visits) cgroupHome(ns *inspect.Namespace, roots Roots, views []HierarchyView) *cgroupHome {
+	place := cgroupPlace{ns: ns.NS}
+	for i := range views {
+		if views[i].Outside() {
+			place.labels += views[i].Hierarchy.Label + "\n"
 		}
+	}
+	if h := v.cgroups[place]; h != nil {
+		return h
+	}
+	labels := strings.Split(strings.TrimSuffix(place.labels, "\n"), "\n")
+	held := map[*inspect.Cgroups]bool{}
+	inside := func(t inspect.Task) bool {
+		holds, ok := held[t.Cgroups]
+		if !ok {
+			holds = roots.hold(t.Cgroups, labels)
+			held[t.Cgroups] = holds
+		}
+		return holds
+	}
+	h := &cgroupHome{
+		line:   v.line(func(a inspect.Task) bool { return a.CgroupNS != ns.NS || inside(a) }),
+		oldest: math.MaxInt, beside: map[uint64]extent{},
+	}
+	for _, m := range ns.Members {
+		if !inside(m) {
+			continue
+		}
+		at := v.span(m.PID).at
+		h.places = append(h.places, at)
+		h.oldest = min(h.oldest, v.started(m.PID))
+		e, ok := h.beside[m.MntNS]
+		if !ok {
+			e = extent{at, at}
+		}
+		h.beside[m.MntNS] = extent{min(e.first, at), max(e.last, at)}
+	}
+	slices.Sort(h.places)
+	v.cgroups[place] = h
+	return h
+}
+
+func (h *cgroupHome) natives(s span, mnt uint64) natives {
+	var n natives
+	if len(h.places) > 0 {
+		n.any = extent{h.places[0], h.places[len(h.places)-1]}.beyond(s)
+		next, _ := slices.BinarySearch(h.places, s.at+1)
+		n.children = next < len(h.places) && h.places[next] < s.end
+	}
+	if e, ok := h.beside[mnt]; ok {
+		n.beside = e.beyond(s)
 	}
 	return n
 }
@@ -92,13 +144,14 @@ func (f family) natives(t inspect.Task, at arrival, members []inspect.Task, live
 // on its line lives inside, but others do, and it still is where its nearest
 // ancestor in another cgroup namespace is. Of the reader itself others are not
 // asked for: it may not be let see them.
-func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []inspect.Task, inside func(inspect.Task) bool) bool {
-	at, ok := f.arrival(t, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS || inside(a) })
-	if !ok || at.from.CgroupNS == t.CgroupNS {
+func (v *visits) cgroupVisitor(t inspect.Task, views []HierarchyView, h *cgroupHome) bool {
+	at := h.arrival(t)
+	if !at.ok || at.from.CgroupNS == t.CgroupNS {
 		return false // it was born inside and moved out
 	}
-	n := f.natives(t, at, members, inside)
-	return f.orphan(at, n) || (n.any || t.PID == f.reader) && !n.children && stayed(at.from, views)
+	n := h.natives(v.span(at.first), t.MntNS)
+	n.older = v.before(h.oldest, at.first)
+	return v.orphan(at, n) || (n.any || t.PID == v.reader) && !n.children && stayed(at.from, views)
 }
 
 // orphan tells whether a line came from elsewhere though its parent, the host's
@@ -106,8 +159,8 @@ func (f family) cgroupVisitor(t inspect.Task, views []HierarchyView, members []i
 // starts each service in a cgroup of its own. It is younger than one who lives
 // in the namespace, and other mounts or another PID namespace than that one's
 // show that it was not born there and orphaned.
-func (f family) orphan(at arrival, n natives) bool {
-	pidNS := f.kin[at.first].PIDNS
+func (v *visits) orphan(at arrival, n natives) bool {
+	pidNS := v.kin[at.first].PIDNS
 	return at.from.PID == 1 && n.older && (!n.beside || pidNS != 0 && pidNS != inspect.InitialPIDNS)
 }
 
@@ -127,22 +180,76 @@ func stayed(from inspect.Task, views []HierarchyView) bool {
 	return true
 }
 
+// mountHome is who lives in a mount namespace, by their cgroups.
+type mountHome struct {
+	*line
+	first, last least[cgroupsOf] // places; the last ones below zero
+	oldest      least[cgroupsOf]
+}
+
+// cgroupsOf is the cgroup namespace and the cgroups of a task.
+type cgroupsOf struct {
+	ns      uint64
+	cgroups *inspect.Cgroups
+}
+
+func (v *visits) mountHome(mnt uint64, sharers []inspect.Task) *mountHome {
+	if h := v.mounts[mnt]; h != nil {
+		return h
+	}
+	h := &mountHome{line: v.line(func(a inspect.Task) bool { return a.MntNS != mnt })}
+	for _, q := range sharers {
+		if q.CgroupNS == 0 {
+			continue
+		}
+		kind := cgroupsOf{q.CgroupNS, q.Cgroups}
+		h.first.add(kind, v.span(q.PID).at)
+		h.last.add(kind, -v.span(q.PID).at)
+		h.oldest.add(kind, v.started(q.PID))
+	}
+	v.mounts[mnt] = h
+	return h
+}
+
 // mountVisitor tells whether a task entered its mount namespace from elsewhere,
 // it or an ancestor: it has its cgroup namespace and its cgroups from its nearest
 // ancestor in another mount namespace, while others live in this one with
 // theirs.
-func (f family) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
+func (v *visits) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
 	if t.MntNS == 0 {
 		return false
 	}
-	at, ok := f.arrival(t, func(a inspect.Task) bool { return a.MntNS != t.MntNS })
-	if !ok || at.from.PID != 0 && at.from.CgroupNS != t.CgroupNS {
+	h := v.mountHome(t.MntNS, sharers)
+	at := h.arrival(t)
+	if !at.ok || at.from.PID != 0 && at.from.CgroupNS != t.CgroupNS {
 		return false
 	}
-	n := f.natives(t, at, sharers, func(q inspect.Task) bool {
-		return q.CgroupNS != 0 && (q.CgroupNS != t.CgroupNS || q.Cgroups != t.Cgroups)
-	})
-	return f.orphan(at, n) || n.any && (at.from.PID == 0 || at.from.Cgroups == t.Cgroups)
+	own, s := cgroupsOf{t.CgroupNS, t.Cgroups}, v.span(at.first)
+	any := h.first.but(own) < s.at || -h.last.but(own) >= s.end
+	n := natives{any: any, beside: any, older: v.before(h.oldest.but(own), at.first)}
+	return v.orphan(at, n) || n.any && (at.from.PID == 0 || at.from.Cgroups == t.Cgroups)
+}
+
+// guestHome is who is in a cgroup namespace, by their mounts.
+type guestHome struct {
+	*line
+	// end is behind the line of each; begin its place, below zero.
+	end, begin least[uint64]
+}
+
+func (v *visits) guestHome(ns *inspect.Namespace) *guestHome {
+	if h := v.guests[ns.NS]; h != nil {
+		return h
+	}
+	h := &guestHome{line: v.line(func(a inspect.Task) bool { return a.CgroupNS != ns.NS })}
+	for _, m := range ns.Members {
+		if m.MntNS != 0 {
+			h.end.add(m.MntNS, v.span(m.PID).end)
+			h.begin.add(m.MntNS, -v.span(m.PID).at)
+		}
+	}
+	v.guests[ns.NS] = h
+	return h
 }
 
 // guest tells whether a task entered its cgroup namespace from elsewhere though
@@ -150,15 +257,12 @@ func (f family) mountVisitor(t inspect.Task, sharers []inspect.Task) bool {
 // is in: it has cgroups and mounts from its nearest ancestor in another cgroup
 // namespace, while the namespace has a member, of another line, with mounts of
 // its own.
-func (f family) guest(t inspect.Task, members []inspect.Task) bool {
-	at, ok := f.arrival(t, func(a inspect.Task) bool { return a.CgroupNS != t.CgroupNS })
-	if !ok || t.MntNS == 0 || at.from.MntNS != t.MntNS || at.from.Cgroups != t.Cgroups {
+func (v *visits) guest(t inspect.Task, ns *inspect.Namespace) bool {
+	h := v.guestHome(ns)
+	at := h.arrival(t)
+	if !at.ok || t.MntNS == 0 || at.from.MntNS != t.MntNS || at.from.Cgroups != t.Cgroups {
 		return false
 	}
-	for _, m := range members {
-		if m.MntNS != 0 && m.MntNS != t.MntNS && !f.descends(m.PID, t.PID) && !f.descends(t.PID, m.PID) {
-			return true
-		}
-	}
-	return false
+	s := v.span(t.PID)
+	return h.end.but(t.MntNS) <= s.at || -h.begin.but(t.MntNS) >= s.end
 }

@@ -30,7 +30,7 @@ const readerPID = 900
 // lines are the first two fields of the lines of /proc/PID/cgroup, by label.
 var lines = map[string]string{
 	"unified": "0:", "name=systemd": "1:name=systemd", "memory": "2:memory", "cpu,cpuacct": "3:cpuacct,cpu",
-	"freezer": "6:freezer", "net_cls,net_prio": "8:net_cls,net_prio", "rdma": "10:rdma", "net_prio,name=foo": "14:net_prio,name=foo",
+	"freezer": "6:freezer", "net_cls,net_prio": "8:net_cls,net_prio", "rdma": "10:rdma", "net_prio,name=foo": "14:net_prio,name=foo", "name=-f": "15:name=-f",
 }
 
 // at is a line of /proc/PID/cgroup: the cgroup's path as the reader has it, and

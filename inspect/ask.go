@@ -13,9 +13,12 @@ type Questions struct {
 	Kin         []int
 	Directories []DirectoryQuestion
 	Probes      []Probe
-	// Owners asks for the owner of these tasks' mount namespaces, Tables for
-	// the mount tables of tasks whose mount namespace could not be read.
-	Owners, Tables []Task
+	// Owners asks for the owner of these tasks' mount namespaces, those that
+	// they were seen in if that is known.
+	Owners []Task
+	// Tables asks for the mount tables of tasks whose mount namespace could not
+	// be read.
+	Tables []Task
 	// Threads asks for the threads that use these mount namespaces and are in
 	// another mount or cgroup namespace than the leader of their process.
 	Threads []uint64

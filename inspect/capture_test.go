@@ -483,6 +483,53 @@ func TestRecordCopy(t *testing.T) {
 	}
 }
 
+// TestRecordWithoutRoom: a mount table, or a view of one, for which there is no
+// room is left out of a capture, which says so.
+func TestRecordWithoutRoom(t *testing.T) {
+	one, both := int64(len(hostMounts)), int64(len(hostMounts)+len(insideMounts))
+	for _, c := range []struct {
+		name        string
+		room        int64
+		host, shell string // why their mount tables are not there
+	}{
+		{"for both", both, "", ""},
+		{"not for the view", both - 1, "", errNoRoom.Error()},
+		{"for none", one - 1, errNoRoom.Error(), errNoRoom.Error()},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := openCapture(t, pack(t, small())).recordWithin(t.Context(), RecordOptions{}, c.room)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var archive bytes.Buffer
+			if err := r.Write(&archive, time.Unix(1700000000, 0)); err != nil {
+				t.Fatal(err)
+			}
+			f := openCapture(t, archive.Bytes())
+			for pid, want := range map[int]string{1: c.host, 70: c.shell} {
+				d, err := f.tree.process(pid, pid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = d.open("mountinfo")
+				if why := fmt.Sprint(err); want == "" && err != nil || want != "" && why != want {
+					t.Errorf("process %d: %v, want %q", pid, err, want)
+				}
+			}
+			s, err := f.Subject(t.Context(), 70, nil)
+			if c.shell != "" {
+				if err == nil || !strings.Contains(err.Error(), c.shell) {
+					t.Errorf("%+v, %v", s, err)
+				}
+				return
+			}
+			if err != nil || s.Own == nil || s.Own.Mounts == nil {
+				t.Errorf("%+v, %v", s, err)
+			}
+		})
+	}
+}
+
 // TestAgree has pairs of cgroup files that can and cannot be of one moment.
 func TestAgree(t *testing.T) {
 	for _, c := range []struct {
@@ -504,12 +551,23 @@ func TestAgree(t *testing.T) {
 		{"not a cgroup file", "0::/", true},
 	} {
 		r := &recorder{FS: &FS{Reader: Reader{CgroupNS: InitialCgroupNS}}}
-		if got := r.agree(sight{file: "cgroup", outside: c.outside}, c.within); got != c.want {
+		if got := r.agree(&inside{}, sight{file: "cgroup", outside: c.outside}, c.within); got != c.want {
 			t.Errorf("%q and %q: %v, want %v", c.outside, c.within, got, c.want)
 		}
 		r.Reader.CgroupNS = 4026532000
-		if !r.agree(sight{file: "cgroup", outside: c.outside}, c.within) {
+		if !r.agree(&inside{}, sight{file: "cgroup", outside: c.outside}, c.within) {
 			t.Errorf("%q and %q are refused to a reader who cannot know", c.outside, c.within)
+		}
+	}
+	// Nor can the root lie less deep than the reader sees it from there.
+	r := &recorder{FS: &FS{}}
+	home, there, err := r.pair([]byte("0::/\n"), []byte("0::/../..\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for within, want := range map[string]bool{"0::/..": true, "0::/../..": false, "0::/a": false, "0::/": false} {
+		if got := r.agree(&inside{home: home, there: there}, sight{file: "cgroup", outside: "0::/a"}, within); got != want {
+			t.Errorf("/a and %q: %v", within, got)
 		}
 	}
 }
@@ -526,6 +584,8 @@ func TestCaptureDocs(t *testing.T) {
 		fmt.Sprintf("| entries | %d,000 |", maxCaptureEntries/1000),
 		fmt.Sprintf("| `mountinfo`, `answers.json` | %d MiB each |", maxCaptureFile>>20),
 		fmt.Sprintf("| every other file | %d MiB |", maxCaptureSmall>>20),
+		fmt.Sprintf("more than %[1]d,%03[2]d lines, with a hierarchy twice, or with one of more than %[1]d,%03[2]d in all", maxHierarchies/1000, maxHierarchies%1000),
+		fmt.Sprintf("All mount tables, with the views of them, may have %d MiB:", maxCaptureTables>>20),
 		fmt.Sprintf("| the text of a link | %d,%03d bytes |", maxCaptureLink/1000, maxCaptureLink%1000),
 		fmt.Sprintf("| bytes read from it in memory, again and again | %d GiB |", maxReplayed>>30),
 		fmt.Sprintf("more than %d,000,", maxForeignViews/1000),

@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -15,6 +14,13 @@ import (
 // cut: the kernel renders it into a buffer of PATH_MAX bytes and, since 6.8 or
 // so, truncates silently (proc_cgroup_show in kernel/cgroup/cgroup.c).
 const pathLimit = 4095
+
+// Bounds on what cgroup files may cost: no host has as many, but a recorded one
+// may say so.
+const (
+	maxHierarchies = 1024    // lines of a file, and hierarchies of all
+	maxMemberships = 8 << 20 // lines that are kept of all files
+)
 
 // Hierarchy is one cgroup hierarchy, as the first two fields of a line of
 // /proc/PID/cgroup name it (cgroups(7)).
@@ -80,6 +86,7 @@ func ParseCgroups(text []byte) (*Cgroups, error) {
 type interner struct {
 	mu          sync.Mutex
 	files       map[string]*Cgroups
+	kept        int // lines of them
 	hierarchies map[string]*Hierarchy
 }
 
@@ -89,11 +96,31 @@ func (in *interner) cgroups(text []byte) (*Cgroups, error) {
 	if c, ok := in.files[string(text)]; ok {
 		return c, nil
 	}
+	file := string(text) // which all paths are parts of
+	c, err := in.parse(file)
+	if err != nil {
+		return nil, err
+	}
+	if in.files == nil {
+		in.files = make(map[string]*Cgroups)
+	}
+	in.files[file] = c
+	in.kept += len(c.Memberships)
+	return c, nil
+}
+
+func (in *interner) parse(file string) (*Cgroups, error) {
+	lines := strings.Count(file, "\n")
+	if lines > maxHierarchies {
+		return nil, fmt.Errorf("it has more than %d lines", maxHierarchies)
+	}
+	if in.kept+lines > maxMemberships {
+		return nil, fmt.Errorf("it is one of files with more than %d lines", maxMemberships)
+	}
 	c := &Cgroups{}
-	if lines := bytes.Count(text, []byte{'\n'}); lines > 0 {
+	if lines > 0 {
 		c.Memberships = make([]Membership, 0, lines)
 	}
-	file := string(text) // which all paths are parts of
 	n := 0
 	for line := range strings.SplitSeq(file, "\n") {
 		if n++; line == "" {
@@ -106,10 +133,11 @@ func (in *interner) cgroups(text []byte) (*Cgroups, error) {
 		c.Memberships = append(c.Memberships, m)
 	}
 	slices.SortStableFunc(c.Memberships, func(a, b Membership) int { return cmp.Compare(a.Hierarchy.ID, b.Hierarchy.ID) })
-	if in.files == nil {
-		in.files = make(map[string]*Cgroups)
+	for i := 1; i < len(c.Memberships); i++ {
+		if id := c.Memberships[i].Hierarchy.ID; id == c.Memberships[i-1].Hierarchy.ID {
+			return nil, fmt.Errorf("it has hierarchy %d twice", id) // proc_cgroup_show has a line for each
+		}
 	}
-	in.files[file] = c
 	return c, nil
 }
 
@@ -145,7 +173,10 @@ func (in *interner) hierarchy(key, id, controllers string) (*Hierarchy, error) {
 		return nil, fmt.Errorf("hierarchy %d with controllers %q: only ID 0, cgroup v2, has none", n, clip(controllers))
 	}
 	if n != 0 && !named(controllers) {
-		return nil, fmt.Errorf("hierarchy %d with controllers %q: an empty one, or two names", n, clip(controllers))
+		return nil, fmt.Errorf("hierarchy %d with controllers %q: one that no kernel has, or two names", n, clip(controllers))
+	}
+	if len(in.hierarchies) >= maxHierarchies {
+		return nil, fmt.Errorf("hierarchy %d: one of more than %d", n, maxHierarchies)
 	}
 	h := newHierarchy(int(n), strings.Clone(controllers))
 	if in.hierarchies == nil {
@@ -163,11 +194,28 @@ func named(controllers string) bool {
 		if isName {
 			names++
 		}
-		if name == "" || names > 1 {
+		if !isName && strings.HasPrefix(c, "-") || !isHierarchyName(name) || names > 1 {
 			return false
 		}
 	}
 	return true
+}
+
+// isHierarchyName tells what the kernel takes as a hierarchy's name
+// (cgroup1_parse_param in kernel/cgroup/cgroup-v1.c): letters, which are those of
+// Latin-1 (lib/ctype.c), digits and three signs. Controllers have names of fewer
+// characters.
+func isHierarchyName(name string) bool {
+	const maxName = 63 // MAX_CGROUP_ROOT_NAMELEN - 1
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		case c >= 0xc0 && c != 0xd7 && c != 0xf7:
+		default:
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
 }
 
 func newHierarchy(id int, controllers string) *Hierarchy {

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,6 +59,15 @@ func TestParseCgroups(t *testing.T) {
 		{"name with dots and dashes", "10:name=exp.t-1_x:/\n", []Membership{
 			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: "exp.t-1_x", Label: "name=exp.t-1_x"}, Path: "/"},
 		}},
+		{"name like an option", "10:name=-x:/\n", []Membership{
+			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: "-x", Label: "name=-x"}, Path: "/"},
+		}},
+		{"name with a letter of Latin-1", "10:name=caf\xe9:/\n", []Membership{
+			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: "caf\xe9", Label: "name=caf\xe9"}, Path: "/"},
+		}},
+		{"name of 63 bytes", "10:name=" + strings.Repeat("X", 63) + ":/\n", []Membership{
+			{Hierarchy: &Hierarchy{ID: 10, Controllers: []string{}, Name: strings.Repeat("X", 63), Label: "name=" + strings.Repeat("X", 63)}, Path: "/"},
+		}},
 		{"4094 bytes", "0::/" + strings.Repeat("x", 4093) + "\n", []Membership{unified("/" + strings.Repeat("x", 4093))}},
 		{"4095 bytes, which may have been more", "0::/" + strings.Repeat("x", 4094) + "\n", []Membership{cut}},
 		{"largest ID", "2147483647:freezer:/\n", []Membership{
@@ -93,10 +103,23 @@ func TestParseCgroupsRefuses(t *testing.T) {
 		{"huge ID", strings.Repeat("9", 400) + ":freezer:/\n", "is not a number"},
 		{"ID 0 with controllers", "0:freezer:/\n", "only ID 0, cgroup v2, has none"},
 		{"ID 3 without", "3::/\n", "only ID 0, cgroup v2, has none"},
-		{"empty name", "3:name=:/\n", "an empty one, or two names"},
-		{"empty controller", "3:cpu,,cpuacct:/\n", "an empty one, or two names"},
-		{"only a comma", "3:,:/\n", "an empty one, or two names"},
-		{"two names", "3:name=a,name=b:/\n", "an empty one, or two names"},
+		{"empty name", "3:name=:/\n", "one that no kernel has, or two names"},
+		{"empty controller", "3:cpu,,cpuacct:/\n", "one that no kernel has, or two names"},
+		{"only a comma", "3:,:/\n", "one that no kernel has, or two names"},
+		{"two names", "3:name=a,name=b:/\n", "one that no kernel has, or two names"},
+		{"a blank in a name", "3:name=a b:/\n", "one that no kernel has, or two names"},
+		{"a name of a shell's", "3:name=$(reboot):/\n", "one that no kernel has, or two names"},
+		{"a name of a quote", "3:name=a'b:/\n", "one that no kernel has, or two names"},
+		{"a name of 64 bytes", "3:name=" + strings.Repeat("x", 64) + ":/\n", "one that no kernel has, or two names"},
+		{"a sign of Latin-1", "3:name=\xd7:/\n", "one that no kernel has, or two names"},
+		{"a slash in a controller", "3:cpu/x:/\n", "one that no kernel has, or two names"},
+		{"a controller with a value", "3:loop=x:/\n", "one that no kernel has, or two names"},
+		{"a controller like an option", "3:cpu,-rf:/\n", "one that no kernel has, or two names"},
+		{"the same hierarchy twice", "6:freezer:/a\n0::/\n6:freezer:/b\n", "hierarchy 6 twice"},
+		{"cgroup v2 twice", "0::/\n00::/\n", "hierarchy 0 twice"},
+		{"two of one number", "6:freezer:/\n6:pids:/\n", "hierarchy 6 twice"},
+		{"too many lines", hierarchies(0, 1025), "more than 1024 lines"},
+		{"too many blank lines", strings.Repeat("\n", 1025), "more than 1024 lines"},
 		{"only a carriage return", "\r\n", "has fewer than three fields"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,6 +131,50 @@ func TestParseCgroupsRefuses(t *testing.T) {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}
 		})
+	}
+}
+
+// hierarchies are the lines of so many, from a number on.
+func hierarchies(from, n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "%d:a%d:/\n", from+i+1, from+i+1)
+	}
+	return text.String()
+}
+
+// TestManyHierarchies: the hierarchies that many files name are bounded, too.
+func TestManyHierarchies(t *testing.T) {
+	if c, err := ParseCgroups([]byte(hierarchies(0, 1024))); err != nil || len(c.Memberships) != 1024 {
+		t.Fatal(err)
+	}
+	var in interner
+	for i := range 100 {
+		_, err := in.cgroups([]byte(hierarchies(i*100, 100)))
+		if want := i < 10; want != (err == nil) || !want && !strings.Contains(err.Error(), "one of more than 1024") {
+			t.Fatalf("file %d: %v", i, err)
+		}
+	}
+	if in.kept != 1000 {
+		t.Errorf("%d lines are kept", in.kept)
+	}
+	if len(in.hierarchies) > 1024 || len(in.files) != 10 {
+		t.Errorf("%d hierarchies of %d files are kept", len(in.hierarchies), len(in.files))
+	}
+}
+
+// TestManyLines: so are all lines; what is known already costs nothing.
+func TestManyLines(t *testing.T) {
+	var in interner
+	in.kept = maxMemberships - 100
+	known := []byte(hierarchies(0, 100))
+	for range 2 {
+		if _, err := in.cgroups(known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := in.cgroups([]byte("0::/\n")); err == nil || !strings.Contains(err.Error(), "one of files with more than 8388608 lines") {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"fmt"
 	"io"
 	"os"
 
@@ -9,6 +10,12 @@ import (
 
 // smallFile is room for stat, status and most cgroup files, in bytes.
 const smallFile = 2048
+
+// maxSmallFile bounds what is read whole, in bytes: in a copy of a procfs a file
+// may have any size.
+const maxSmallFile = 1 << 20
+
+var errLargeFile = fmt.Errorf("it is larger than %d MiB", maxSmallFile>>20)
 
 // fsDir is a directory's descriptor.
 type fsDir int
@@ -48,7 +55,10 @@ func (d fsDir) read(name string, buf []byte) ([]byte, error) {
 		buf = buf[:len(buf)+n]
 		// The files read so are rendered in one piece (single_open in
 		// fs/seq_file.c), so a short read is the last: one call saved per file.
-		if n == 0 || len(buf) < cap(buf) {
+		switch {
+		case len(buf) > maxSmallFile:
+			return nil, errLargeFile
+		case n == 0 || len(buf) < cap(buf):
 			return buf, nil
 		}
 		buf = append(buf, make([]byte, len(buf))...)[:len(buf)]
@@ -84,7 +94,10 @@ func (h heldFile) read(buf []byte) ([]byte, error) {
 		if err != nil {
 			return buf[:0], err
 		}
-		if n < cap(buf) {
+		switch {
+		case n > maxSmallFile:
+			return buf[:0], errLargeFile
+		case n < cap(buf):
 			return buf[:n], nil
 		}
 		buf = make([]byte, 0, 2*cap(buf))

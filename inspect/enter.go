@@ -58,13 +58,25 @@ func (t *fsTree) entering(do func(entrant)) {
 	})
 }
 
-// ownNamespace opens this thread's cgroup namespace. A procfs of another PID
-// namespace does not show it; the kernel's own one, under its usual name, does.
-func ownNamespace(t *fsTree) (int, error) {
-	fd, err := fsDir(t.fd).file("thread-self/ns/cgroup")
+// ownNamespace opens this thread's cgroup namespace.
+func ownNamespace(t *fsTree) (int, error) { return t.own("thread-self/ns/cgroup") }
+
+// witness is this process's cgroup file.
+func (t *fsTree) witness() (held, error) {
+	if !t.real {
+		return nil, nil
+	}
+	fd, err := t.own("self/cgroup")
+	return heldFile(fd), err
+}
+
+// own opens a file of this process. A procfs of another PID namespace does not
+// show it; the kernel's own one, under its usual name, does.
+func (t *fsTree) own(name string) (int, error) {
+	fd, err := fsDir(t.fd).file(name)
 	if err != nil {
 		fd, err = retry(func() (int, error) {
-			return unix.Open("/proc/thread-self/ns/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			return unix.Open("/proc/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		})
 	}
 	return fd, err

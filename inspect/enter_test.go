@@ -91,19 +91,26 @@ func TestBothChanging(t *testing.T) {
 	at := func(path string) string { return "0::" + path + "\n" }
 	for name, c := range map[string]struct {
 		outside, inside []string // what each reading gives, the last one for ever
+		reader          string   // how the namespace sees the reader, who is at /
 		host, own       string   // empty: it keeps changing
 	}{
-		"at rest":                       {[]string{"/a/x"}, []string{"/x"}, "/a/x", "/x"},
-		"moved once":                    {[]string{"/a/x", "/b/y"}, []string{"/x", "/../b/y"}, "/b/y", "/../b/y"},
-		"there and back":                {[]string{"/a/x"}, []string{"/../b/y", "/x"}, "/a/x", "/x"},
-		"always there and back":         {[]string{"/a/x"}, []string{"/../b/y"}, "", ""},
-		"always on the move":            {strings.Split(strings.Repeat("/a/x /b/x ", 20), " "), []string{"/x"}, "", ""},
-		"outside, above what both show": {[]string{"/a"}, []string{"/../.."}, "/a", "/../.."},
-		"a root that was removed":       {[]string{"/a/x (deleted)"}, []string{"/ (deleted)"}, "/a/x (deleted)", "/ (deleted)"},
+		"at rest":                       {[]string{"/a/x"}, []string{"/x"}, "/..", "/a/x", "/x"},
+		"moved once":                    {[]string{"/a/x", "/b/y"}, []string{"/x", "/../b/y"}, "/..", "/b/y", "/../b/y"},
+		"there and back":                {[]string{"/a/x"}, []string{"/../b/y", "/x"}, "/..", "/a/x", "/x"},
+		"always there and back":         {[]string{"/a/x"}, []string{"/../b/y"}, "/..", "", ""},
+		"always on the move":            {strings.Split(strings.Repeat("/a/x /b/x ", 20), " "), []string{"/x"}, "/..", "", ""},
+		"outside, above what both show": {[]string{"/a"}, []string{"/../.."}, "/../../..", "/a", "/../.."},
+		"a root that was removed":       {[]string{"/a/x (deleted)"}, []string{"/ (deleted)"}, "/../..", "/a/x (deleted)", "/ (deleted)"},
+		// By the names alone the root would be /, and /a.
+		"from / to /r/q, and back":      {[]string{"/x"}, []string{"/x", "/../../x"}, "/../..", "/x", "/../../x"},
+		"from /a to /r/q, and back":     {[]string{"/a/x"}, []string{"/x", "/../../a/x"}, "/../..", "/a/x", "/../../a/x"},
+		"always from /a to /r/q":        {[]string{"/a/x"}, []string{"/x"}, "/../..", "", ""},
+		"above the reader":              {[]string{"/../b"}, []string{"/../../b"}, "/..", "/../b", "/../../b"},
+		"always there, where root is /": {[]string{"/a/x"}, []string{"/x"}, "/", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &FS{Reader: Reader{CgroupNS: InitialCgroupNS}}
-			d := &changing{outside: c.outside, inside: c.inside}
+			d := &changing{outside: c.outside, inside: c.inside, reader: c.reader}
+			f := &FS{Reader: Reader{CgroupNS: InitialCgroupNS}, tree: ground{of: d}}
 			host, own, err := f.both(d, d)
 			if c.host == "" {
 				if err != errMoving || host != nil || own != nil {
@@ -127,7 +134,16 @@ func TestBothChanging(t *testing.T) {
 type changing struct {
 	dir
 	outside, inside []string
+	reader          string
 }
+
+// ground is the tree that it is in, and the reader.
+type ground struct {
+	tree
+	of *changing
+}
+
+func (g ground) witness() (held, error) { return unmoved{g.of}, nil }
 
 // shift gives the next reading.
 func shift(list *[]string) []byte {
@@ -138,18 +154,28 @@ func shift(list *[]string) []byte {
 	return []byte("0::" + path + "\n")
 }
 
-func (c *changing) hold(string) (held, error)    { return changingFile{c}, nil }
-func (c *changing) in(do func(lens) error) error { return do(insider{c}) }
-func (c *changing) close()                       {}
+func (c *changing) hold(string) (held, error)           { return changingFile{c}, nil }
+func (c *changing) read(string, []byte) ([]byte, error) { return []byte("7 (x)" + statTail), nil }
+func (c *changing) in(do func(lens) error) error        { return do(insider{c}) }
+func (c *changing) close()                              {}
 
-// changingFile is its cgroup file, and insider reads that from within.
+// changingFile is its cgroup file, unmoved the reader's, and insider reads both
+// from within.
 type (
 	changingFile struct{ *changing }
+	unmoved      struct{ *changing }
 	insider      struct{ *changing }
 )
 
-func (c changingFile) read([]byte) ([]byte, error)        { return shift(&c.outside), nil }
-func (c insider) again(held, []byte) ([]byte, error)      { return shift(&c.inside), nil }
+func (c changingFile) read([]byte) ([]byte, error) { return shift(&c.outside), nil }
+func (c unmoved) read([]byte) ([]byte, error)      { return []byte("0::/\n"), nil }
+
+func (c insider) again(file held, _ []byte) ([]byte, error) {
+	if _, ok := file.(unmoved); ok {
+		return []byte("0::" + c.reader + "\n"), nil
+	}
+	return shift(&c.inside), nil
+}
 func (c insider) open(dir, string) (io.ReadCloser, error) { return nil, errRecorded }
 
 // TestMayExit: what a cgroup file proves of its process.

@@ -3,6 +3,7 @@ package inspect
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,14 +31,29 @@ type Handles struct {
 
 // Handles opens the handles of a process that was read before. The error wraps
 // ErrExited or ErrMoved if it is not that process any more, or not in its
-// namespaces of then.
+// namespaces of then. It is given up after a second: the server of its root
+// directory's file system may never answer.
 func (f *FS) Handles(p Process) (*Handles, error) {
 	if t, ok := f.tree.(*fsTree); !ok || !t.real {
 		return nil, ErrRecorded
 	}
+	h, err := inTime(context.Background(), func() (*Handles, error) { return f.openHandles(p) }, (*Handles).Close)
+	switch {
+	case gone(err):
+		err = ErrExited
+	case err == errNoAnswer:
+		err = fmt.Errorf("open its root directory: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", p.PID, err)
+	}
+	return h, nil
+}
+
+func (f *FS) openHandles(p Process) (*Handles, error) {
 	d, err := f.tree.process(p.PID, p.TID)
 	if err != nil {
-		return nil, f.handleError(p, err)
+		return nil, err
 	}
 	defer d.close()
 	at := d.(fsDir)
@@ -57,16 +73,9 @@ func (f *FS) Handles(p Process) (*Handles, error) {
 	}
 	if err != nil {
 		h.Close()
-		return nil, f.handleError(p, err)
+		return nil, err
 	}
 	return h, nil
-}
-
-func (f *FS) handleError(p Process, err error) error {
-	if gone(err) {
-		err = ErrExited
-	}
-	return fmt.Errorf("process %d: %w", p.PID, err)
 }
 
 // namespace opens a namespace's link, which must lead to the given inode.

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probeTime bounds one probe: a file system that the target controls may never
-// answer.
+// probeTime bounds one look into a file system that the target controls, which
+// may never answer.
 const probeTime = time.Second
 
 // Probe asks whether a task is listed in the cgroup where its mount point and
@@ -48,16 +48,47 @@ func (s liveSystem) probe(ctx context.Context, p Probe) ProbeAnswer {
 	if p.Mount.Behind != "" {
 		return ProbeAnswer{Reason: "the mount point lies behind a " + p.Mount.Behind + " mount, which may never answer"}
 	}
-	answer := make(chan ProbeAnswer, 1)
-	go func() { answer <- s.lookFor(p) }()
-	select {
-	case a := <-answer:
-		return a
-	case <-ctx.Done():
-		return ProbeAnswer{Reason: "interrupted"}
-	case <-time.After(probeTime):
-		return ProbeAnswer{Reason: fmt.Sprintf("no answer within %v", probeTime)}
+	answer, err := inTime(ctx, func() (ProbeAnswer, error) { return s.lookFor(p), nil }, func(ProbeAnswer) {})
+	if err != nil {
+		return ProbeAnswer{Reason: err.Error()}
 	}
+	return answer
+}
+
+// What ends a wait.
+var (
+	errInterrupted = errors.New("interrupted")
+	errNoAnswer    = fmt.Errorf("no answer within %v", probeTime)
+)
+
+// inTime returns what look does, if it does so within probeTime. What it returns
+// later is dropped.
+func inTime[A any](ctx context.Context, look func() (A, error), drop func(A)) (A, error) {
+	type result struct {
+		answer A
+		err    error
+	}
+	results := make(chan result, 1)
+	go func() {
+		answer, err := look()
+		results <- result{answer, err}
+	}()
+	var why error
+	select {
+	case r := <-results:
+		return r.answer, r.err
+	case <-ctx.Done():
+		why = errInterrupted
+	case <-time.After(probeTime):
+		why = errNoAnswer
+	}
+	go func() {
+		if r := <-results; r.err == nil {
+			drop(r.answer)
+		}
+	}()
+	var none A
+	return none, why
 }
 
 // lookFor opens the mount point without trusting anything that the target may

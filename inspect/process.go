@@ -250,13 +250,17 @@ func (u *userNames) name(uid int) string {
 }
 
 // nsOwner returns the inode of the user namespace that owns the namespace that
-// name links to (NS_GET_USERNS, ioctl_ns(2)).
-func nsOwner(d dir, name string) (uint64, error) {
+// name links to (NS_GET_USERNS, ioctl_ns(2)). That must be ns, if it is not 0.
+func nsOwner(d dir, name string, ns uint64) (uint64, error) {
 	at, ok := d.(fsDir)
 	if !ok {
 		return 0, errRecorded
 	}
-	fd, err := at.file(name)
+	open := at.file
+	if ns != 0 {
+		open = func(name string) (int, error) { return at.namespace(name, ns) }
+	}
+	fd, err := open(name)
 	if err != nil {
 		return 0, err
 	}

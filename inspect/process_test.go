@@ -2,8 +2,10 @@ package inspect
 
 import (
 	"errors"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -137,6 +139,29 @@ func TestUserNames(t *testing.T) {
 			if got := users.name(uid); got != want {
 				t.Errorf("%d is %q, want %q", uid, got, want)
 			}
+		}
+	}
+}
+
+// TestOwnerOfMounts: the owner is that of the mount namespace that the process
+// was seen in, and not of one that it is in since.
+func TestOwnerOfMounts(t *testing.T) {
+	f, err := Open("/proc", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	mnt, err1 := os.Stat("/proc/self/ns/mnt")
+	user, err2 := os.Stat("/proc/self/ns/user")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	inode := func(i os.FileInfo) uint64 { return i.Sys().(*syscall.Stat_t).Ino }
+	self := Task{PID: f.Reader.PID, TID: f.Reader.PID}
+	for ns, want := range map[uint64]uint64{0: inode(user), inode(mnt): inode(user), inode(mnt) + 1: 0} {
+		self.MntNS = ns
+		if got := f.system.mountNSOwner(self); got != want {
+			t.Errorf("seen in %d: owner %d, want %d", ns, got, want)
 		}
 	}
 }

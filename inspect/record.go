@@ -2,9 +2,8 @@ package inspect
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +25,12 @@ type Recording struct {
 // Record takes a picture of all processes, with the views from within their
 // cgroup namespaces.
 func (f *FS) Record(ctx context.Context, o RecordOptions) (*Recording, error) {
+	return f.recordWithin(ctx, o, maxCaptureTables)
+}
+
+func (f *FS) recordWithin(ctx context.Context, o RecordOptions, tables int64) (*Recording, error) {
 	r := &recorder{FS: f, options: o, capture: newCapture()}
+	r.room.Store(tables)
 	r.capture.reader = f.Reader
 	r.atTop()
 	if err := r.processes(ctx); err != nil {
@@ -58,7 +62,8 @@ type recorder struct {
 	*FS
 	options RecordOptions
 	capture *capture
-	mu      sync.Mutex // guards capture
+	mu      sync.Mutex   // guards capture
+	room    atomic.Int64 // bytes that mount tables may still have
 }
 
 func (r *recorder) atTop() {
@@ -90,9 +95,6 @@ func (r *recorder) process(pid int, buf []byte) {
 	if leader := r.task(taskID{pid, pid}); leader != nil {
 		taken[taskID{pid, pid}] = leader
 		tasks, _ := r.readProcess(pid, Want{Views: true, Threads: true}, buf)
-		if len(tasks) > 0 && tasks[0].TID != pid { // only its leader has ended
-			tasks = append(tasks, r.strayThreads(tasks[0], true, buf)...)
-		}
 		for _, t := range tasks {
 			if t.TID == pid {
 				continue
@@ -173,9 +175,6 @@ func (r *recorder) files(d dir) *taskFiles {
 			}
 		}
 		text, err := d.read(name, nil)
-		if len(text) > maxCaptureSmall {
-			err = fmt.Errorf("it is larger than %d MiB", maxCaptureSmall>>20)
-		}
 		t.keep(t.files, name, string(text), err)
 	}
 	return t
@@ -212,51 +211,6 @@ func (r *recorder) settled(d dir, t *taskFiles) (bool, error) {
 		return true, nil // it is denied, not in a copy, or as odd as it is
 	}
 	return before.Exiting == now.Exiting, nil
-}
-
-// mountinfo reads the task's mount table, unless another task with the same
-// mount namespace and root directory has given it.
-func (r *recorder) mountinfo(d dir, t *taskFiles) {
-	if t.links["ns/mnt"] == "" && t.missing("ns/mnt") == unix.ENOENT {
-		return // it has ended, or is a zombie
-	}
-	key, known := t.table()
-	if known {
-		r.mu.Lock()
-		_, have := r.capture.tables[key]
-		r.mu.Unlock()
-		if have {
-			return
-		}
-	}
-	text, err := readBounded(d.open("mountinfo"))
-	if err != nil || !known {
-		t.keep(t.files, "mountinfo", text, err)
-		return
-	}
-	// It counts only if the task did not change over meanwhile.
-	if mnt, err := d.link("ns/mnt"); err != nil || mnt != key.mnt {
-		return
-	}
-	if root, _ := d.link("root"); root != key.root {
-		return
-	}
-	r.mu.Lock()
-	r.capture.tables[key] = text
-	r.mu.Unlock()
-}
-
-// readBounded reads a file of a size that the process itself decides on.
-func readBounded(file io.ReadCloser, err error) (string, error) {
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxCaptureFile+1))
-	if err == nil && len(text) > maxCaptureFile {
-		err = fmt.Errorf("it is larger than %d MiB", maxCaptureFile>>20)
-	}
-	return string(text), err
 }
 
 // settleYoung reads processes in other cgroup namespaces than the reader's

@@ -66,6 +66,7 @@ func (s *recordSystem) mountNSOwner(t Task) uint64 {
 	if owner := s.capture.owners[ns]; owner != 0 {
 		return owner
 	}
+	t.MntNS = ns
 	if owner := s.from.system.mountNSOwner(t); owner != 0 && s.same(taskID{t.PID, t.TID}) {
 		s.capture.owners[ns] = owner
 	}

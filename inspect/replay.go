@@ -91,10 +91,11 @@ func newReplayTree(c *capture) *replayTree {
 	return t
 }
 
-func (t *replayTree) reader() Reader { return t.capture.reader }
-func (t *replayTree) system() system { return t.answers }
-func (t *replayTree) live() bool     { return false }
-func (t *replayTree) close() error   { return nil }
+func (t *replayTree) reader() Reader         { return t.capture.reader }
+func (t *replayTree) witness() (held, error) { return nil, nil }
+func (t *replayTree) system() system         { return t.answers }
+func (t *replayTree) live() bool             { return false }
+func (t *replayTree) close() error           { return nil }
 
 func (t *replayTree) pids() ([]int, error) {
 	var pids []int

@@ -58,7 +58,7 @@ func (s liveSystem) mountNSOwner(t Task) uint64 {
 		return 0
 	}
 	defer d.close()
-	owner, err := nsOwner(d, "ns/mnt")
+	owner, err := nsOwner(d, "ns/mnt", t.MntNS)
 	if err != nil {
 		return 0
 	}

@@ -40,18 +40,19 @@ func skipped(pid int, err error) Skipped {
 	return Skipped{PID: pid, What: "process", Reason: reason(err)}
 }
 
-// readProcess returns a process and those of its threads that are asked for.
+// readProcess returns a process and those of its threads that are asked for. If
+// only its leader has ended, it lives on in its threads, and one stands for it.
 func (f *FS) readProcess(pid int, want Want, buf []byte) ([]Task, []Skipped) {
 	if f.tree.hides(pid) {
 		return []Task{{PID: pid, TID: pid}}, []Skipped{skipped(pid, errHidden)}
 	}
 	leader, err := f.readTask(pid, pid, want.Views, buf)
 	if errors.Is(err, errNoNamespace) {
-		// If only the leader has ended, the process lives on in its threads.
-		if t, ok := f.livingThread(pid, want.Views, buf); ok {
-			return []Task{t}, nil
+		t, ok := f.livingThread(pid, want.Views, buf)
+		if !ok {
+			return nil, nil
 		}
-		return nil, nil
+		leader, err = t, nil
 	}
 	if err != nil {
 		if gone(err) {
@@ -163,7 +164,8 @@ func (f *FS) livingThread(pid int, views bool, buf []byte) (Task, bool) {
 }
 
 // strayThreads returns the threads that are in other namespaces or cgroups than
-// their leader.
+// their leader. The reader's own go into cgroup namespaces to read there: that
+// alone makes none of them one.
 func (f *FS) strayThreads(leader Task, views bool, buf []byte) []Task {
 	tids, err := f.tree.threads(leader.PID)
 	if err != nil {
@@ -178,7 +180,8 @@ func (f *FS) strayThreads(leader Task, views bool, buf []byte) []Task {
 		if err != nil {
 			continue // it has ended, or is as unreadable as its leader
 		}
-		if t.CgroupNS != leader.CgroupNS || t.MntNS != leader.MntNS || t.Root != leader.Root || t.Cgroups != leader.Cgroups {
+		entered := t.CgroupNS != leader.CgroupNS && leader.PID != f.Reader.PID
+		if entered || t.MntNS != leader.MntNS || t.Root != leader.Root || t.Cgroups != leader.Cgroups {
 			stray = append(stray, t)
 		}
 	}

@@ -29,8 +29,10 @@ type tree interface {
 	// entering runs do with a reader that can go into cgroup namespaces. do may
 	// be cut short: what it is to give must until then say errAstray.
 	entering(do func(entrant))
-	// reader says in whose view everything is read.
+	// reader says in whose view everything is read, and witness is its cgroup
+	// file; nil where nothing moves.
 	reader() Reader
+	witness() (held, error)
 	// system answers what no procfs holds.
 	system() system
 	// live tells whether the processes go on while they are read.

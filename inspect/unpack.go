@@ -24,10 +24,10 @@ const (
 	// the archive nothing.
 	maxCaptureContent = maxCaptureArchive
 	maxCaptureEntries = 600_000
-	maxCaptureFile    = 64 << 20 // bytes of mountinfo and of answers.json
-	maxCaptureSmall   = 1 << 20  // bytes of every other file
-	maxCaptureLink    = 4096     // bytes of a link's text
-	maxCapturePID     = 1 << 22  // PID_MAX_LIMIT of include/linux/threads.h
+	maxCaptureFile    = 64 << 20     // bytes of mountinfo and of answers.json
+	maxCaptureSmall   = maxSmallFile // bytes of every other file
+	maxCaptureLink    = 4096         // bytes of a link's text
+	maxCapturePID     = 1 << 22      // PID_MAX_LIMIT of include/linux/threads.h
 )
 
 // bounds are those of a whole capture.

@@ -18,46 +18,78 @@ type held interface {
 // namespace behind g does, both of one moment: outside, inside and outside
 // again, as soon after one another as can be, until nothing changed meanwhile.
 // Who comes back to where it was in between is found out if its cgroups have
-// different names.
+// different names, or the namespace's root would lie elsewhere by them than by
+// the reader's own, which it looks at along with them.
 func (f *FS) both(g gate, d dir) (host, own *Cgroups, err error) {
 	file, err := d.hold("cgroup")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer file.close()
+	witness, err := f.tree.witness()
+	if err != nil {
+		return nil, nil, err
+	}
+	if witness != nil {
+		defer witness.close()
+	}
 	r := readings.Get().(*reading)
 	defer readings.Put(r)
 	for range maxTries {
-		if err := r.read(g, file); err != nil {
+		if err := r.read(g, file, witness); err != nil {
 			return nil, nil, err
 		}
-		if !bytes.Equal(r.before, r.after) {
-			continue
+		host, own, err := f.ofOneMoment(r)
+		if err != nil || host != nil {
+			return host, own, err
 		}
-		if host, err = f.intern.cgroups(r.after); err != nil {
-			return nil, nil, err
-		}
-		if own, err = f.intern.cgroups(r.inside); err != nil {
-			return nil, nil, err
-		}
-		if agree(host, own, f.Reader.Initial()) {
-			return host, own, nil
-		}
+	}
+	if err := alive(d); err != nil {
+		return nil, nil, err
 	}
 	return nil, nil, errMoving
 }
 
+// ofOneMoment returns what was read, or nothing if it cannot be of one moment.
+func (f *FS) ofOneMoment(r *reading) (host, own *Cgroups, err error) {
+	if !bytes.Equal(r.before, r.after) {
+		return nil, nil, nil
+	}
+	if host, own, err = f.pair(r.after, r.inside); err != nil || !agree(host, own, f.Reader.Initial()) {
+		return nil, nil, err
+	}
+	home, there, err := f.pair(r.home, r.there)
+	if err != nil || !sameRoot(host, own, home, there) {
+		return nil, nil, err
+	}
+	return host, own, nil
+}
+
+func (f *FS) pair(outside, inside []byte) (host, own *Cgroups, err error) {
+	if host, err = f.intern.cgroups(outside); err == nil {
+		own, err = f.intern.cgroups(inside)
+	}
+	return host, own, err
+}
+
 // reading is room for what both reads, kept for the next one.
-type reading struct{ before, inside, after []byte }
+type reading struct{ before, inside, after, home, there []byte }
 
 var readings = sync.Pool{New: func() any { return &reading{} }}
 
-func (r *reading) read(g gate, file held) (err error) {
+func (r *reading) read(g gate, file, witness held) (err error) {
+	if r.home, r.there = r.home[:0], r.there[:0]; witness != nil {
+		if r.home, err = witness.read(r.home); err != nil {
+			return err
+		}
+	}
 	if r.before, err = file.read(r.before); err != nil {
 		return err
 	}
 	err = g.in(func(in lens) (err error) {
-		r.inside, err = in.again(file, r.inside)
+		if r.inside, err = in.again(file, r.inside); err == nil && witness != nil {
+			r.there, err = in.again(witness, r.there)
+		}
 		return err
 	})
 	if err != nil {
@@ -65,6 +97,42 @@ func (r *reading) read(g gate, file held) (err error) {
 	}
 	r.after, err = file.read(r.after)
 	return err
+}
+
+// sameRoot tells whether a namespace's root directory lies as deep by what it
+// shows of one process as by what it shows of another: by as much deeper than
+// the reader's as all paths are shorter.
+func sameRoot(host, own, home, there *Cgroups) bool {
+	for _, m := range own.Memberships {
+		label := m.Hierarchy.Label
+		a, ok1 := host.Of(label)
+		b, ok2 := home.Of(label)
+		c, ok3 := there.Of(label)
+		if !ok1 || !ok2 || !ok3 || vague(m) || vague(a) || vague(b) || vague(c) {
+			continue
+		}
+		if depth(a.Path)-depth(m.Path) != depth(b.Path)-depth(c.Path) {
+			return false
+		}
+	}
+	return true
+}
+
+// vague tells whether a path may be another one than it says: cut off, or that
+// of a root directory which was removed.
+func vague(m Membership) bool { return m.Cut || m.Path == "/"+removed }
+
+// depth is how many levels below the reader's root directory a path lies.
+func depth(path string) int {
+	n := 0
+	for Outside(path) {
+		path = path[len("/.."):]
+		n--
+	}
+	if path == "/" {
+		return n
+	}
+	return n + strings.Count(path, "/")
 }
 
 // agree tells whether two views can be of the same moment: what the one shows of
@@ -85,13 +153,16 @@ func agree(host, own *Cgroups, initial bool) bool {
 	return true
 }
 
+// removed is the mark of a cgroup that was removed.
+const removed = " (deleted)"
+
 // tail is what is behind a path's leading "..", or nothing: "/a/b". The kernel
 // marks the path of a removed cgroup, also if that is the root directory.
 func tail(path string) string {
 	for Outside(path) {
 		path = path[len("/.."):]
 	}
-	path = strings.TrimSuffix(path, " (deleted)")
+	path = strings.TrimSuffix(path, removed)
 	if path == "/" {
 		return ""
 	}

@@ -28,6 +28,10 @@ type inside struct {
 	members []taskID
 	wanted  []sight
 	moved   map[int]bool // processes that are not any more as they were taken in
+	full    []string     // mount tables whose views do not fit in
+	// home and there are the reader's own cgroups, from outside and from within;
+	// nil if they are not to be had.
+	home, there *Cgroups
 }
 
 // within looks from within each cgroup namespace but the reader's own at the
@@ -45,6 +49,9 @@ func (r *recorder) within(ctx context.Context) error {
 		})
 		if err != nil {
 			return err
+		}
+		for _, p := range places {
+			r.leaveOut(p)
 		}
 		for _, p := range places {
 			r.again(p.moved)
@@ -142,9 +149,7 @@ func (r *recorder) enter(e entrant, p *inside) {
 				break
 			}
 			if ok {
-				r.mu.Lock()
-				r.capture.views[p.ns].named(wanted[0].file)[wanted[0].outside] = view{of: wanted[0].task, text: text}
-				r.mu.Unlock()
+				r.keep(p, wanted[0], text)
 			}
 			wanted = wanted[1:]
 		}
@@ -164,12 +169,15 @@ func (r *recorder) look(e entrant, p *inside, member taskID, s sight) (text stri
 	if !r.same(p, s) {
 		return "", false, nil
 	}
+	if err := r.witnessed(e, p, member); err != nil {
+		return "", false, err
+	}
 	for n := range 2 {
 		again, err := r.read(e, p.ns, member, s)
 		if err != nil {
 			return "", false, err
 		}
-		if again == "" || n > 0 && again != text || !r.agree(s, again) || !r.same(p, s) {
+		if again == "" || n > 0 && again != text || !r.agree(p, s, again) || !r.same(p, s) {
 			p.moved[s.task.pid] = true
 			return "", false, nil
 		}
@@ -178,10 +186,35 @@ func (r *recorder) look(e entrant, p *inside, member taskID, s sight) (text stri
 	return text, true, nil
 }
 
+// witnessed looks once from within at the reader's own cgroups.
+func (r *recorder) witnessed(e entrant, p *inside, member taskID) error {
+	self := taskID{r.Reader.PID, r.Reader.PID}
+	if p.there != nil || self.pid == 0 || !r.tree.live() {
+		return nil
+	}
+	there, err := r.read(e, p.ns, member, sight{task: self, file: "cgroup"})
+	if err != nil {
+		return err
+	}
+	d, err := r.tree.process(self.pid, self.tid)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	home, err := d.read("cgroup", nil)
+	if err != nil {
+		return err
+	}
+	if home, there, err := r.pair(home, []byte(there)); err == nil {
+		p.home, p.there = home, there
+	}
+	return nil
+}
+
 // agree tells whether a cgroup file from within can be of the same moment as the
 // one from outside.
-func (r *recorder) agree(s sight, within string) bool {
-	if s.file != "cgroup" || !r.Reader.Initial() {
+func (r *recorder) agree(p *inside, s sight, within string) bool {
+	if s.file != "cgroup" {
 		return true
 	}
 	host, err1 := ParseCgroups([]byte(s.outside))
@@ -189,7 +222,7 @@ func (r *recorder) agree(s sight, within string) bool {
 	if err1 != nil || err2 != nil {
 		return true // odd as it is, it is what there is
 	}
-	return agree(host, own, true)
+	return (!r.Reader.Initial() || agree(host, own, true)) && sameRoot(host, own, p.home, p.there)
 }
 
 // read reads a file from within; what cannot be read is empty. The error is that
