@@ -77,7 +77,7 @@ func (d *Diagnosis) hostMntNS() uint64 {
 	if !d.host.Reader.Initial() {
 		return 0
 	}
-	return d.family.tasks[d.host.Reader.PID].MntNS
+	return d.reader().MntNS
 }
 
 func (r *againRound) learn(d *Diagnosis, a *inspect.Answers) {

@@ -65,7 +65,7 @@ func (d *Diagnosis) privileged() []inspect.Task {
 		}
 	})
 	if len(list) > 0 {
-		list = append(list, d.family.tasks[d.host.Reader.PID])
+		list = append(list, d.reader())
 	}
 	return list
 }
@@ -184,7 +184,7 @@ func (d *Diagnosis) managerCgroupReadonly() []*Finding {
 // hierarchy.
 func (d *Diagnosis) systemdRootOffset() []*Finding {
 	found := newFaults()
-	t, ok := d.family.tasks[1]
+	t, ok := d.family.tasks.leader(1)
 	p := d.facts.processes[1]
 	if !ok || p == nil || p.Command != "systemd" || !d.host.Reader.Initial() || !d.judged(1) {
 		return nil
@@ -209,7 +209,7 @@ func (d *Diagnosis) systemdRootOffset() []*Finding {
 func (d *Diagnosis) threadsDiffer() []*Finding {
 	found := newFaults()
 	for _, t := range d.host.Tasks {
-		leader := d.family.tasks[t.PID]
+		leader, _ := d.family.tasks.leader(t.PID)
 		if t.TID == leader.TID || !d.judged(t.PID) {
 			continue
 		}

@@ -51,7 +51,7 @@ type round interface {
 func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 	d := &Diagnosis{
 		host: h, checks: Checks, roots: map[uint64]Roots{}, owners: map[uint64]uint64{}, split: map[int]bool{},
-		family: family{kin: map[int]inspect.Kin{}, tasks: make(map[int]inspect.Task, len(h.Tasks)), reader: h.Reader.PID},
+		family: family{kin: map[int]inspect.Kin{}, tasks: h.Tasks, reader: h.Reader.PID},
 	}
 	if len(only) > 0 {
 		d.only = map[int]bool{}
@@ -59,11 +59,9 @@ func NewDiagnosis(h *inspect.Host, only []int) *Diagnosis {
 			d.only[pid] = true
 		}
 	}
-	for _, t := range h.Tasks {
-		if _, ok := d.family.tasks[t.PID]; !ok {
-			d.family.tasks[t.PID] = t
-		} else {
-			d.split[t.PID] = true
+	for i := 1; i < len(h.Tasks); i++ {
+		if pid := h.Tasks[i].PID; pid == h.Tasks[i-1].PID {
+			d.split[pid] = true
 		}
 	}
 	hierarchies := Hierarchies(h)
@@ -98,6 +96,13 @@ func NewRootSearch(h *inspect.Host, pid int) *Diagnosis {
 
 // Roots returns what was found of a cgroup namespace's root directories.
 func (d *Diagnosis) Roots(ns uint64) Roots { return d.roots[ns] }
+
+// reader is the reader's own process; nothing is known of it where it cannot be
+// seen.
+func (d *Diagnosis) reader() inspect.Task {
+	t, _ := d.family.tasks.leader(d.host.Reader.PID)
+	return t
+}
 
 // sharers are the tasks of a mount namespace.
 func (d *Diagnosis) sharers(mnt uint64) []inspect.Task {

@@ -115,7 +115,7 @@ func (d *Diagnosis) threadsSeen() int {
 	}
 	n := 0
 	for _, pid := range d.host.Want.ThreadsOf {
-		if _, ok := d.family.tasks[pid]; ok && d.judged(pid) {
+		if _, ok := d.family.tasks.leader(pid); ok && d.judged(pid) {
 			n++
 		}
 	}

@@ -39,7 +39,7 @@ func (r *factRound) ask(d *Diagnosis) inspect.Questions {
 // described are the tasks of which the checks need to know more.
 func (d *Diagnosis) described() []inspect.Task {
 	var list []inspect.Task
-	if t, ok := d.family.tasks[1]; ok && d.judged(1) && d.tells("systemd-root-offset") {
+	if t, ok := d.family.tasks.leader(1); ok && d.judged(1) && d.tells("systemd-root-offset") {
 		list = append(list, t)
 	}
 	if d.tells("manager-cgroup-readonly") {
@@ -108,7 +108,7 @@ func (d *Diagnosis) eachKnown(do func(*group)) {
 // eachPlace does so for those that live in a mount namespace of their own, seen
 // from the reader's.
 func (d *Diagnosis) eachPlace(do func(*group)) {
-	host := d.family.tasks[d.host.Reader.PID].MntNS
+	host := d.reader().MntNS
 	d.eachKnown(func(g *group) {
 		if g.task().MntNS != host {
 			do(g)

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -10,8 +11,30 @@ import (
 // family is what is known of who is whose parent.
 type family struct {
 	kin    map[int]inspect.Kin
-	tasks  map[int]inspect.Task // the leaders, by PID
-	reader int                  // the reader's PID
+	tasks  tasks
+	reader int // the reader's PID
+}
+
+// tasks are those of a host, in the order of their process IDs and leaders first.
+type tasks []inspect.Task
+
+// leader is the task that leads a process, or stands for one whose leader has
+// ended.
+func (t tasks) leader(pid int) (inspect.Task, bool) {
+	i, ok := slices.BinarySearchFunc(t, pid, func(t inspect.Task, pid int) int { return cmp.Compare(t.PID, pid) })
+	if !ok {
+		return inspect.Task{}, false
+	}
+	return t[i], true
+}
+
+// leaders yields one task of each process.
+func (t tasks) leaders(yield func(inspect.Task) bool) {
+	for i := range t {
+		if (i == 0 || t[i].PID != t[i-1].PID) && !yield(t[i]) {
+			return
+		}
+	}
 }
 
 // arrival is where a task's line leaves a namespace, or a part of one, upwards.
@@ -39,7 +62,7 @@ func (f family) line(is func(inspect.Task) bool) *line {
 
 // arrival follows a task's line: a thread's process is the first above it.
 func (l *line) arrival(t inspect.Task) arrival {
-	if leader, ok := l.tasks[t.PID]; ok && leader.TID != t.TID && l.is(leader) {
+	if leader, ok := l.tasks.leader(t.PID); ok && leader.TID != t.TID && l.is(leader) {
 		return arrival{first: t.PID, from: leader, ok: true}
 	}
 	var passed []int
@@ -71,7 +94,7 @@ func (l *line) step(pid int) (at arrival, done bool) {
 		// there from another one.
 		return arrival{first: pid, ok: pid != 1 && !kin.Kernel}, true
 	}
-	parent, ok := l.tasks[kin.Parent]
+	parent, ok := l.tasks.leader(kin.Parent)
 	return arrival{first: pid, from: parent, ok: true}, ok && l.is(parent)
 }
 
@@ -82,8 +105,8 @@ type span struct{ at, end int }
 // spans puts all processes in order. Who goes round in a ring has no place.
 func (f family) spans() map[int]span {
 	children := map[int][]int{}
-	for pid := range f.tasks {
-		children[pid] = nil
+	for t := range f.tasks.leaders {
+		children[t.PID] = nil
 	}
 	for pid, kin := range f.kin {
 		children[kin.Parent] = append(children[kin.Parent], pid)

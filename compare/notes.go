@@ -65,7 +65,7 @@ func (d *Diagnosis) readerNotInitial() []*Finding {
 		return nil
 	}
 	f := &Finding{
-		CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.family.tasks[r.PID],
+		CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.reader(),
 		Message: fmt.Sprintf("the reader is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
 		Verify:  []string{"nsinspect", "doctor"},
 	}
@@ -151,8 +151,8 @@ func (d *Diagnosis) judged(pid int) bool { return d.only == nil || d.only[pid] }
 // processes counts the processes that were to be judged.
 func (d *Diagnosis) processes() int {
 	n := 0
-	for pid := range d.family.tasks {
-		if d.judged(pid) {
+	for t := range d.family.tasks.leaders {
+		if d.judged(t.PID) {
 			n++
 		}
 	}

@@ -14,10 +14,19 @@ type slow struct {
 	members []inspect.Task
 }
 
+// first is the first task with a process ID.
+func (s slow) first(pid int) (inspect.Task, bool) {
+	i := slices.IndexFunc(s.tasks, func(t inspect.Task) bool { return t.PID == pid })
+	if i < 0 {
+		return inspect.Task{}, false
+	}
+	return s.tasks[i], true
+}
+
 // arrival is the nearest process above a task for which is holds, and the one
 // of its line below that.
 func (s slow) arrival(t inspect.Task, is func(inspect.Task) bool) (first int, from inspect.Task, ok bool) {
-	if leader := s.tasks[t.PID]; leader.TID != t.TID && is(leader) {
+	if leader, _ := s.first(t.PID); leader.TID != t.TID && is(leader) {
 		return t.PID, leader, true
 	}
 	for pid := t.PID; ; pid = s.kin[pid].Parent {
@@ -25,7 +34,7 @@ func (s slow) arrival(t inspect.Task, is func(inspect.Task) bool) (first int, fr
 		if !ok {
 			return 0, inspect.Task{}, false
 		}
-		if parent, ok := s.tasks[kin.Parent]; ok && is(parent) {
+		if parent, ok := s.first(kin.Parent); ok && is(parent) {
 			return pid, parent, true
 		}
 		if kin.Parent == 0 {
@@ -70,9 +79,8 @@ func (s slow) guest(t inspect.Task, from inspect.Task) bool {
 
 // drawFamily is a random one of processes in few namespaces and cgroups, some
 // with a thread elsewhere, and of whom not all is known.
-func drawFamily(rng *rand.Rand, cgroups []*inspect.Cgroups) (family, []inspect.Task) {
-	f := family{kin: map[int]inspect.Kin{}, tasks: map[int]inspect.Task{}}
-	var all []inspect.Task
+func drawFamily(rng *rand.Rand, cgroups []*inspect.Cgroups) family {
+	f := family{kin: map[int]inspect.Kin{}}
 	draw := func(pid, tid int) inspect.Task {
 		return inspect.Task{
 			PID: pid, TID: tid, CgroupNS: uint64(rng.Intn(4)), MntNS: uint64(rng.Intn(4)), Root: "/",
@@ -83,14 +91,12 @@ func drawFamily(rng *rand.Rand, cgroups []*inspect.Cgroups) (family, []inspect.T
 		if rng.Intn(20) > 0 {
 			f.kin[pid] = inspect.Kin{Parent: rng.Intn(pid), Started: uint64(pid), PIDNS: hostPID, Kernel: rng.Intn(8) == 0}
 		}
-		leader := draw(pid, pid)
-		f.tasks[pid] = leader
-		all = append(all, leader)
+		f.tasks = append(f.tasks, draw(pid, pid))
 		if rng.Intn(5) == 0 {
-			all = append(all, draw(pid, 100+pid))
+			f.tasks = append(f.tasks, draw(pid, 100+pid))
 		}
 	}
-	return f, all
+	return f
 }
 
 // TestVisitsAsDefined has random families judged both ways.
@@ -105,12 +111,12 @@ func TestVisitsAsDefined(t *testing.T) {
 	roots := Roots{"freezer": {Hierarchy: freezer, Path: "/box", Known: Entered, Life: Alive}}
 	told := map[bool]int{}
 	for range 3000 {
-		f, all := drawFamily(rng, cgroups)
+		f := drawFamily(rng, cgroups)
 		v := f.visits()
 		of := func(is func(inspect.Task) bool) []inspect.Task {
-			return slices.DeleteFunc(slices.Clone(all), func(t inspect.Task) bool { return !is(t) })
+			return slices.DeleteFunc(slices.Clone(f.tasks), func(t inspect.Task) bool { return !is(t) })
 		}
-		for _, task := range all {
+		for _, task := range f.tasks {
 			if task.CgroupNS == 0 {
 				continue
 			}

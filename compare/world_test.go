@@ -299,6 +299,7 @@ func (w *world) scan() *inspect.Host {
 		}
 	}
 	slices.SortFunc(h.Namespaces, func(a, b *inspect.Namespace) int { return int(a.NS) - int(b.NS) })
+	slices.SortStableFunc(h.Tasks, func(a, b inspect.Task) int { return a.PID - b.PID })
 	return h
 }
 
