@@ -109,6 +109,13 @@ func (in *interner) cgroups(text []byte) (*Cgroups, error) {
 	return c, nil
 }
 
+// passing is for a text that is looked at once and not kept.
+func (in *interner) passing(text []byte) (*Cgroups, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.parse(string(text))
+}
+
 func (in *interner) parse(file string) (*Cgroups, error) {
 	lines := strings.Count(file, "\n")
 	if lines > maxHierarchies {

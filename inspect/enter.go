@@ -61,13 +61,18 @@ func (t *fsTree) entering(do func(entrant)) {
 // ownNamespace opens this thread's cgroup namespace.
 func ownNamespace(t *fsTree) (int, error) { return t.own("thread-self/ns/cgroup") }
 
-// witness is this process's cgroup file.
+// witness is this process's cgroup file, opened once for all.
 func (t *fsTree) witness() (held, error) {
-	if !t.real {
-		return nil, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.real && t.self == nil {
+		fd, err := t.own("self/cgroup")
+		if err != nil {
+			return nil, err
+		}
+		t.self = heldFile(fd)
 	}
-	fd, err := t.own("self/cgroup")
-	return heldFile(fd), err
+	return t.self, nil
 }
 
 // own opens a file of this process. A procfs of another PID namespace does not

@@ -109,7 +109,7 @@ func TestBothChanging(t *testing.T) {
 		"always there, where root is /": {[]string{"/a/x"}, []string{"/x"}, "/", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &changing{outside: c.outside, inside: c.inside, reader: c.reader}
+			d := &changing{outside: c.outside, inside: c.inside, reader: c.reader, home: []string{"/"}}
 			f := &FS{Reader: Reader{CgroupNS: InitialCgroupNS}, tree: ground{of: d}}
 			host, own, err := f.both(d, d)
 			if c.host == "" {
@@ -130,11 +130,23 @@ func TestBothChanging(t *testing.T) {
 	}
 }
 
+// A reader that is moved is looked at again, and no more often.
+func TestBothOfReaderThatMoves(t *testing.T) {
+	d := &changing{outside: []string{"/a/x"}, inside: []string{"/x"}, reader: "/../r", home: []string{"/", "/r", "/gone/too/far"}}
+	f := &FS{Reader: Reader{CgroupNS: InitialCgroupNS}, tree: ground{of: d}}
+	for range 2 {
+		if host, own, err := f.both(d, d); err != nil || host.Memberships[0].Path != "/a/x" || own.Memberships[0].Path != "/x" {
+			t.Errorf("%+v, %+v, %v", host, own, err)
+		}
+	}
+}
+
 // changing is a process and its cgroup namespace.
 type changing struct {
 	dir
 	outside, inside []string
 	reader          string
+	home            []string
 }
 
 // ground is the tree that it is in, and the reader.
@@ -143,7 +155,7 @@ type ground struct {
 	of *changing
 }
 
-func (g ground) witness() (held, error) { return unmoved{g.of}, nil }
+func (g ground) witness() (held, error) { return witness{g.of}, nil }
 
 // shift gives the next reading.
 func shift(list *[]string) []byte {
@@ -159,19 +171,19 @@ func (c *changing) read(string, []byte) ([]byte, error) { return []byte("7 (x)" 
 func (c *changing) in(do func(lens) error) error        { return do(insider{c}) }
 func (c *changing) close()                              {}
 
-// changingFile is its cgroup file, unmoved the reader's, and insider reads both
+// changingFile is its cgroup file, witness the reader's, and insider reads both
 // from within.
 type (
 	changingFile struct{ *changing }
-	unmoved      struct{ *changing }
+	witness      struct{ *changing }
 	insider      struct{ *changing }
 )
 
 func (c changingFile) read([]byte) ([]byte, error) { return shift(&c.outside), nil }
-func (c unmoved) read([]byte) ([]byte, error)      { return []byte("0::/\n"), nil }
+func (c witness) read([]byte) ([]byte, error)      { return shift(&c.home), nil }
 
 func (c insider) again(file held, _ []byte) ([]byte, error) {
-	if _, ok := file.(unmoved); ok {
+	if _, ok := file.(witness); ok {
 		return []byte("0::" + c.reader + "\n"), nil
 	}
 	return shift(&c.inside), nil

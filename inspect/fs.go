@@ -36,6 +36,7 @@ type FS struct {
 	tree   tree
 	system system
 	intern interner
+	home   atomic.Pointer[Cgroups] // see atHome
 	// scanning, if there is one, is told when a whole-host reading begins and
 	// ends.
 	scanning func(bool)

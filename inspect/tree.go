@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"sync"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
@@ -88,6 +89,8 @@ type fsTree struct {
 	lib procfs.FS
 	// real is true for a procfs, and false for a copy of one.
 	real bool
+	mu   sync.Mutex
+	self held // what witness opened
 }
 
 func openTree(path string) (*fsTree, error) {
@@ -184,7 +187,12 @@ func (t *fsTree) link(name string) (string, error) { return fsDir(t.fd).link(nam
 
 func (t *fsTree) read(name string) ([]byte, error) { return fsDir(t.fd).read(name, nil) }
 
-func (t *fsTree) close() error { return unix.Close(t.fd) }
+func (t *fsTree) close() error {
+	if t.self != nil {
+		t.self.close()
+	}
+	return unix.Close(t.fd)
+}
 
 // retry repeats a call that a signal interrupted.
 func retry(call func() (int, error)) (int, error) {

@@ -30,16 +30,13 @@ func (f *FS) both(g gate, d dir) (host, own *Cgroups, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if witness != nil {
-		defer witness.close()
-	}
 	r := readings.Get().(*reading)
 	defer readings.Put(r)
 	for range maxTries {
 		if err := r.read(g, file, witness); err != nil {
 			return nil, nil, err
 		}
-		host, own, err := f.ofOneMoment(r)
+		host, own, err := f.ofOneMoment(r, witness)
 		if err != nil || host != nil {
 			return host, own, err
 		}
@@ -51,18 +48,44 @@ func (f *FS) both(g gate, d dir) (host, own *Cgroups, err error) {
 }
 
 // ofOneMoment returns what was read, or nothing if it cannot be of one moment.
-func (f *FS) ofOneMoment(r *reading) (host, own *Cgroups, err error) {
+func (f *FS) ofOneMoment(r *reading, witness held) (host, own *Cgroups, err error) {
 	if !bytes.Equal(r.before, r.after) {
 		return nil, nil, nil
 	}
 	if host, own, err = f.pair(r.after, r.inside); err != nil || !agree(host, own, f.Reader.Initial()) {
 		return nil, nil, err
 	}
-	home, there, err := f.pair(r.home, r.there)
-	if err != nil || !sameRoot(host, own, home, there) {
+	if witness == nil {
+		return host, own, nil
+	}
+	home, err := f.atHome(witness)
+	if err != nil {
 		return nil, nil, err
 	}
+	there, err := f.intern.passing(r.there)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !sameRoot(host, own, home, there) {
+		f.home.Store(nil) // it may be the reader that moved
+		return nil, nil, nil
+	}
 	return host, own, nil
+}
+
+// atHome is the reader's own cgroups as it sees them itself. It is read but once
+// as long as it fits: only how deep the reader lies counts.
+func (f *FS) atHome(witness held) (*Cgroups, error) {
+	if home := f.home.Load(); home != nil {
+		return home, nil
+	}
+	text, err := witness.read(nil)
+	if err != nil {
+		return nil, err
+	}
+	home, err := f.intern.cgroups(text)
+	f.home.Store(home)
+	return home, err
 }
 
 func (f *FS) pair(outside, inside []byte) (host, own *Cgroups, err error) {
@@ -73,16 +96,11 @@ func (f *FS) pair(outside, inside []byte) (host, own *Cgroups, err error) {
 }
 
 // reading is room for what both reads, kept for the next one.
-type reading struct{ before, inside, after, home, there []byte }
+type reading struct{ before, inside, after, there []byte }
 
 var readings = sync.Pool{New: func() any { return &reading{} }}
 
 func (r *reading) read(g gate, file, witness held) (err error) {
-	if r.home, r.there = r.home[:0], r.there[:0]; witness != nil {
-		if r.home, err = witness.read(r.home); err != nil {
-			return err
-		}
-	}
 	if r.before, err = file.read(r.before); err != nil {
 		return err
 	}
