@@ -129,7 +129,7 @@ func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
 	inside := func(argv ...string) []string {
 		return append([]string{"nsenter", "-t", pid, "-C", "--"}, argv...)
 	}
-	list := [][]string{guard(t)}
+	list := guard(t)
 	if m.Parent.Shared {
 		list = append(list, inside("mount", "-N", pid, "--make-slave", m.Parent.MountPoint))
 	}
@@ -145,14 +145,15 @@ func steps(t inspect.Task, h *inspect.Hierarchy, m *MountView) [][]string {
 			source = strings.TrimPrefix(source, "name=")
 		}
 	}
-	return append(list, guard(t), inside(append(mount, source, m.MountPoint)...))
+	return append(append(list, guard(t)...), inside(append(mount, source, m.MountPoint)...))
 }
 
-// guard fails, and says why, unless the task is there and where it was seen.
-func guard(t inspect.Task) []string {
-	return []string{"sh", "-c", fmt.Sprintf(
-		`test "$(readlink /proc/%[1]d/ns/mnt) $(readlink /proc/%[1]d/ns/cgroup)" = 'mnt:[%[2]d] cgroup:[%[3]d]' || ! echo '%[1]d has ended or has other namespaces now' >&2`,
-		t.TID, t.MntNS, t.CgroupNS)}
+// guard fails unless the task is there and where it was seen.
+func guard(t inspect.Task) [][]string {
+	in := func(kind string, inode uint64) []string {
+		return []string{"sh", "-c", fmt.Sprintf(`test "$(readlink /proc/%d/ns/%s)" = '%s:[%d]'`, t.TID, kind, kind, inode)}
+	}
+	return [][]string{in("mnt", t.MntNS), in("cgroup", t.CgroupNS)}
 }
 
 // readerUserNS is the reader's user namespace, as far as it owns its own mount

@@ -219,7 +219,10 @@ func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 	}
 	for i, step := range r.Steps {
 		end := " &&"
-		if i == len(r.Steps)-1 {
+		switch i {
+		case len(r.Steps) - 2: // test(1) says nothing
+			end = " || ! echo 'stopped: the process is not as it was, or a command failed' >&2 &&"
+		case len(r.Steps) - 1:
 			end = ""
 		}
 		fmt.Fprintf(b, "%s  %s%s\n", indent, Shell(step), end)

@@ -234,7 +234,7 @@ func (b *textbook) mend(t *testing.T, f finding, stale []string) {
 	pid := b.shell.PID
 	own := fmt.Sprint(pid)
 	umount := []string{"nsenter", "-t", own, "-C", "--", "umount", "-N", own, b.point}
-	if n := len(f.Remedy.Steps); n != 4 || !slices.Equal(f.Remedy.Steps[1], umount) {
+	if n := len(f.Remedy.Steps); n != 6 || !slices.Equal(f.Remedy.Steps[2], umount) {
 		t.Errorf("steps %s", dump(f.Remedy.Steps))
 	}
 	before, host := lt.ReadFile(t, "/proc/self/mountinfo"), lt.HostView(t, b.host.PID).Mountinfo
