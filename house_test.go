@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"nsinspect/inspect":            1,
 	"nsinspect/docs":               1,
 	"nsinspect/internal/printable": 0,
+	"nsinspect/internal/tried":     1,
 }
 
 // workshop are packages that are no part of the program: helpers of tests and

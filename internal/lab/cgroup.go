@@ -121,7 +121,7 @@ func (c *labCgroup) remove() error {
 	defer c.lock.Close()
 	if path, err := removeTree(c.path, time.Now().Add(patience)); err != nil {
 		return &Error{Kind: ErrLeft, Tried: "remove the cgroup", On: path, Err: cause(err),
-			hint: "end or move the processes in it, then rmdir it; 'nsinspect lab' removes it, too, once it is empty"}
+			Next: "end or move the processes in it, then rmdir it; 'nsinspect lab' removes it, too, once it is empty"}
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nsinspect/internal/printable"
+	"nsinspect/internal/tried"
 )
 
 // The kinds of [Error], for errors.Is.
@@ -30,34 +30,8 @@ var (
 	ErrKernel = errors.New("refused by the kernel")
 )
 
-// Error says what a lab tried, on what, and why it did not work.
-type Error struct {
-	// Kind is one of the Err values of this package.
-	Kind error
-	// Tried is what was tried, to be read after "cannot": "make the cgroup".
-	Tried string
-	// On is the path, name or command that it was tried on; may be empty.
-	On string
-	// Err is why not: mostly a syscall.Errno.
-	Err  error
-	hint string
-}
-
-// Error returns one line, lower case, without a full stop. Bytes of On that do
-// not print are escaped.
-func (e *Error) Error() string {
-	text := "cannot " + e.Tried
-	if e.On != "" {
-		text += " " + printable.Text(e.On)
-	}
-	return text + ": " + e.Err.Error()
-}
-
-// Hint says what to do next, or is empty.
-func (e *Error) Hint() string { return e.hint }
-
-// Unwrap gives errors.Is both the kind and the cause.
-func (e *Error) Unwrap() []error { return []error{e.Kind, e.Err} }
+// Error is why a lab could not be, or not go on.
+type Error = tried.Error
 
 // Interrupted is the error of a walk that a signal ended early. All that the
 // walk had made is gone when it is returned.
@@ -73,20 +47,20 @@ func (e *Interrupted) Error() string {
 // ExitStatus is what a shell would report: 128 and the signal's number.
 func (e *Interrupted) ExitStatus() int { return 128 + int(e.Signal) }
 
-func usage(tried, on, hint, why string, args ...any) *Error {
-	return &Error{Kind: ErrUsage, Tried: tried, On: on, Err: fmt.Errorf(why, args...), hint: hint}
+func usage(what, on, hint, why string, args ...any) *Error {
+	return &Error{Kind: ErrUsage, Tried: what, On: on, Err: fmt.Errorf(why, args...), Next: hint}
 }
 
 // kernelError classifies what the kernel answered by its errno.
-func kernelError(tried, on string, err error) *Error {
-	e := &Error{Kind: ErrKernel, Tried: tried, On: on, Err: cause(err)}
+func kernelError(what, on string, err error) *Error {
+	e := &Error{Kind: ErrKernel, Tried: what, On: on, Err: cause(err)}
 	switch {
 	case errors.Is(err, unix.EROFS):
 		e.Kind = ErrReadOnly
-		e.hint = "in a container, cgroups can be made only where its runtime mounts them writable"
+		e.Next = "in a container, cgroups can be made only where its runtime mounts them writable"
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		e.Kind = ErrPrivilege
-		e.hint = "run it as root on the host"
+		e.Next = "run it as root on the host"
 	}
 	return e
 }

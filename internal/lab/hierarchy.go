@@ -166,7 +166,7 @@ func (s *system) find(label string) (*hierarchy, error) {
 		hint = "this host has: " + strings.Join(have, " ")
 	}
 	return nil, &Error{Kind: ErrNoHierarchy, Tried: "find the hierarchy", On: label,
-		Err: errors.New("/proc/self/cgroup does not name it"), hint: hint}
+		Err: errors.New("/proc/self/cgroup does not name it"), Next: hint}
 }
 
 // means tells whether label names h: its own label in any order of controllers,
@@ -210,11 +210,11 @@ func (s *system) mountOf(h *inspect.Hierarchy) (inspect.Mount, error) {
 	if readOnly != nil {
 		return inspect.Mount{}, &Error{Kind: ErrReadOnly, Tried: tried, On: h.Label,
 			Err:  fmt.Errorf("%s is mounted read-only", printable.Text(readOnly.MountPoint)),
-			hint: "in a container, cgroups can be made only where its runtime mounts them writable"}
+			Next: "in a container, cgroups can be made only where its runtime mounts them writable"}
 	}
 	return inspect.Mount{}, &Error{Kind: ErrNoHierarchy, Tried: tried, On: h.Label,
 		Err:  errors.New("no mount of it can be seen from here"),
-		hint: "the kernel has this hierarchy, but the lab mounts nothing outside namespaces of its own"}
+		Next: "the kernel has this hierarchy, but the lab mounts nothing outside namespaces of its own"}
 }
 
 // mounts tells whether m is a mount of h: for v1 its super options name all of

@@ -89,16 +89,16 @@ func forbidden(proc, tried string, flags uintptr, err error) *Error {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
 		e.Kind = ErrPrivilege
-		e.hint = limits(proc, flags)
+		e.Next = limits(proc, flags)
 	case errors.Is(err, unix.EINVAL):
-		e.hint = "this kernel may have been built without one of these kinds of namespaces"
+		e.Next = "this kernel may have been built without one of these kinds of namespaces"
 	case !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES):
 	case !user:
 		e.Kind = ErrPrivilege
-		e.hint = "without a user namespace it needs CAP_SYS_ADMIN: add user to --only, or run it as root"
+		e.Next = "without a user namespace it needs CAP_SYS_ADMIN: add user to --only, or run it as root"
 	default:
 		e.Kind = ErrPrivilege
-		e.hint = switches(proc)
+		e.Next = switches(proc)
 	}
 	return e
 }

@@ -237,9 +237,9 @@ func (r *runner) hear() (*runReport, error) {
 	e := forbidden(r.Proc, strings.TrimSpace(got.Tried+" "+got.On), r.flags, why)
 	switch {
 	case got.Tried == triedPrivate && got.Errno == unix.EINVAL:
-		e.hint = "the root directory is no mount point, as in a chroot: choose namespaces without mount by --only"
+		e.Next = "the root directory is no mount point, as in a chroot: choose namespaces without mount by --only"
 	case got.Tried == triedProc && e.Kind == ErrPrivilege:
-		e.hint = "where parts of the outer /proc are covered, as in a container, the kernel allows no new one: choose namespaces without pid or mount, such as --only user,uts,cgroup"
+		e.Next = "where parts of the outer /proc are covered, as in a container, the kernel allows no new one: choose namespaces without pid or mount, such as --only user,uts,cgroup"
 	}
 	return nil, e
 }
@@ -259,7 +259,7 @@ func (r *runner) tell(before, after map[string]string) error {
 		fmt.Fprintf(&text, "nsinspect: %-7s  %s -> %s\n", n.name, had, has)
 	}
 	if r.flags&unix.CLONE_NEWPID != 0 && r.flags&unix.CLONE_NEWNS == 0 {
-		text.WriteString("nsinspect: hint: /proc stays the outer one, since a new one needs a mount namespace\n")
+		text.WriteString("nsinspect: Next: /proc stays the outer one, since a new one needs a mount namespace\n")
 	}
 	_, err := r.Stderr.WriteString(text.String())
 	return err

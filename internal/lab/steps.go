@@ -171,7 +171,7 @@ func (w *walk) unmount() error {
 	// cannot be taken apart (MNT_LOCKED in fs/namespace.c).
 	if err := r.failure(); errors.Is(err, unix.EINVAL) {
 		return &Error{Kind: ErrPrivilege, Tried: "unmount", On: w.h.mount.MountPoint, Err: err,
-			hint: "in a user namespace, mounts inherited from outside are locked: run it as root on the host"}
+			Next: "in a user namespace, mounts inherited from outside are locked: run it as root on the host"}
 	}
 	command := "umount "
 	if r.Lazy {

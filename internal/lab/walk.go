@@ -166,7 +166,7 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 func allowed() error {
 	if !inspect.CanEnter() {
 		return &Error{Kind: ErrPrivilege, Tried: "make cgroup and mount namespaces", Err: unix.EPERM,
-			hint: "it needs CAP_SYS_ADMIN: run it as root; 'nsinspect lab run' works for ordinary users"}
+			Next: "it needs CAP_SYS_ADMIN: run it as root; 'nsinspect lab run' works for ordinary users"}
 	}
 	return nil
 }

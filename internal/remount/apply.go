@@ -31,7 +31,7 @@ func (p *Plan) Apply(ctx context.Context) (Result, error) {
 	if why := p.differs(now); why != "" {
 		return Result{}, &Error{
 			Kind: ErrChanged, Tried: "apply the plan", Err: fmt.Errorf("%s since it was made", why),
-			hint: "look at the plan again",
+			Next: "look at the plan again",
 		}
 	}
 	for i := range now.Mounts {

@@ -31,7 +31,7 @@ func (r *room) fresh(j *job) (int, error) {
 	if err := r.configure(fs, j.hierarchy, &j.old); err != nil {
 		e := failed("make a fresh mount of", j.hierarchy.Label, explained(fs, err))
 		if errors.Is(err, unix.ENOENT) {
-			e.hint = "the namespace's root directory was removed: restart its processes, so that they get a new cgroup namespace"
+			e.Next = "the namespace's root directory was removed: restart its processes, so that they get a new cgroup namespace"
 		}
 		return -1, e
 	}
@@ -106,7 +106,7 @@ func (r *room) listsMember(mount int, j *job) error {
 	}
 	return &Error{
 		Kind: ErrNotListed, Tried: "use the fresh mount of", On: j.hierarchy.Label, Err: ErrNotListed,
-		hint: "the namespace's root directory was removed, or its processes have ended or were moved: restart them, so that they get a new cgroup namespace",
+		Next: "the namespace's root directory was removed, or its processes have ended or were moved: restart them, so that they get a new cgroup namespace",
 	}
 }
 

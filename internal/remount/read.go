@@ -16,7 +16,7 @@ func NewPlan(ctx context.Context, fs *inspect.FS, pid int, opts Options) (*Plan,
 	if !fs.Reader.SamePIDs {
 		return nil, &Error{
 			Kind: ErrReader, Tried: "mend mounts", Err: errOtherProc,
-			hint: "run it on the host itself, with the /proc of its own PID namespace",
+			Next: "run it on the host itself, with the /proc of its own PID namespace",
 		}
 	}
 	p, err := newPlan(ctx, fs, &kernel, pid, opts)

@@ -199,7 +199,7 @@ func (s *swap) fits(at, point string, fd int) error {
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		e := failed("keep the mount at", point, errNoPlace)
-		e.hint = "take that mount away first, or make the cgroup that it was mounted on"
+		e.Next = "take that mount away first, or make the cgroup that it was mounted on"
 		return e
 	case err != nil:
 		return failed("keep the mount at", point, err)
