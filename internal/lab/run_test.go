@@ -94,11 +94,11 @@ func TestLiveRunOnly(t *testing.T) {
 	}{
 		{nil, "uts,cgroup", false, "nsinspect: network"},
 		{nil, "pid,mount", true, ""},
-		{nil, "pid", true, "Next: /proc stays the outer one"},
+		{nil, "pid", true, "hint: /proc stays the outer one"},
 		{nil, "mnt,net", false, ""},
 		{nil, "user", false, ""},
 		{ordinary, "user,cgroup", false, ""},
-		{ordinary, "user,pid", true, "Next: /proc stays the outer one"},
+		{ordinary, "user,pid", true, "hint: /proc stays the outer one"},
 		{ordinary, "user,mount", false, ""},
 	} {
 		r := finish(t, runHelper(c.cred, c.only, "sh", "-c", "readlink /proc/self/ns/pid; test -r /proc/self/cgroup"))
@@ -123,7 +123,7 @@ func TestLiveRunForbidden(t *testing.T) {
 	inner := runHelper(nil, "user,mount", "sh", "-c",
 		`echo 0 > /proc/sys/user/max_user_namespaces; exec "$0" `+helperArgument+` run user true`, testBinary(t))
 	r = finish(t, inner)
-	if r.exit != 2 || !strings.Contains(r.err, "Next: user.max_user_namespaces is 0: ") {
+	if r.exit != 2 || !strings.Contains(r.err, "hint: user.max_user_namespaces is 0: ") {
 		t.Errorf("%+v", r)
 	}
 	// A covered part of /proc keeps the kernel from giving out a new one.
