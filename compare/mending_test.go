@@ -13,8 +13,6 @@ func TestRefusal(t *testing.T) {
 	const host, box = inspect.InitialCgroupNS, 4026532800
 	reader := inspect.Reader{PID: 10, CgroupNS: host, WholeHost: true}
 	task := inspect.Task{PID: 70, TID: 70, CgroupNS: box, MntNS: 4026532801}
-	root := reader
-	root.CanEnter = true
 	inside := inspect.Reader{PID: 10, CgroupNS: box, WholeHost: true}
 	other := inspect.Task{PID: 80, TID: 80}
 	yes, no, unknown := truth(true), truth(false), (*bool)(nil)
@@ -28,7 +26,6 @@ func TestRefusal(t *testing.T) {
 	}{
 		{"nobody", Sharing{}, reader, task, "", "", unknown},
 		{"not known which it is", Sharing{}, reader, inspect.Task{PID: 70, CgroupNS: box}, "could not be read", "as root", unknown},
-		{"not known to root", Sharing{}, root, inspect.Task{PID: 70, CgroupNS: box}, "could not be read", "even root", unknown},
 		{"the host's", Sharing{First: true, Reader: true, Others: []inspect.Task{other}}, reader, task, "is the host's", "unshare -C -m", yes},
 		{"the reader's", Sharing{Reader: true, Others: []inspect.Task{other}}, reader, task, "that of nsinspect itself", "unshare -C -m", yes},
 		{"the reader's, in its cgroup namespace", Sharing{Reader: true}, inside, task, "that of nsinspect itself", "in another mount namespace", no},

@@ -108,9 +108,9 @@ func (d *Diagnosis) incomplete() []*Finding {
 	f.Message = fmt.Sprintf("%d of %s not looked at: %s", len(all), count(d.processes(), "process", "processes"), strings.Join(reasons, ", "))
 	if d.host.Reader.UID != 0 && len(liftable) > 0 {
 		f.Message += fmt.Sprintf("; root would see %s%d more", least, len(liftable))
-		f.Remedy.Notes = []string{"run it as root"}
-	} else if len(liftable) > 0 && !d.host.Reader.CanEnter {
-		f.Remedy.Notes = []string{"entering a cgroup namespace takes CAP_SYS_ADMIN"}
+	}
+	if len(liftable) > 0 {
+		f.Remedy.Notes = []string{ToSee}
 	}
 	f.Verify = []string{"nsinspect", "doctor"}
 	return []*Finding{f}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func TestIncomplete(t *testing.T) {
 	hidden := proc{pid: 70, parent: 1, noNS: true, noMnt: true, noTable: true, at: []at{{"freezer", "/a", ""}}}
 	w := newWorld(t, "freezer").add(hidden)
 	f := w.one(w.finds("info incomplete 70"), "incomplete")
-	if f.Message != "1 of 3 processes not looked at: 70 (ns/cgroup: permission denied)" || f.Remedy.Notes != nil {
+	if f.Message != "1 of 3 processes not looked at: 70 (ns/cgroup: permission denied)" || !slices.Equal(f.Remedy.Notes, []string{ToSee}) {
 		t.Errorf("%s %q", f.Message, f.Remedy.Notes)
 	}
 	w.reader.UID = 1000

@@ -154,7 +154,7 @@ var refusals = []refusal{
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
 	{"one who could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt + 1, noMnt: true, noTable: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "could not be found out: even root may not see it", "?", false},
+	}, "could not be found out: 1 process could not be read: run it as root on the host", "?", false},
 	{"a thread of another process uses it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, mnt: boxMnt, apart: true, at: []at{{"freezer", "/x", ""}}})
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
@@ -163,10 +163,10 @@ var refusals = []refusal{
 	}, "processes of other cgroup namespaces use its mount namespace (70)", "no", false},
 	{"a thread that could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, noMnt: true, noTable: true, apart: true, at: []at{{"freezer", "/x", ""}}})
-	}, "whether 1 process that could not be read uses its mount namespace could not be found out", "?", false},
+	}, "whether processes of other cgroup namespaces use its mount namespace could not be found out: 1 process could not be read", "?", false},
 	{"one whose mountinfo tells that it does", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, noMnt: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
+	}, "could not be found out: 1 process could not be read", "?", false},
 	{"its root directory has a name", func(_ *world, p *proc) { p.root = "/srv" }, "its root directory is not that of its mount namespace", "yes", true},
 	{"a user namespace owns its mounts", func(w *world, p *proc) { w.owners[p.mnt] = 4026532800 }, "its mount namespace is owned by a user namespace", "yes", true},
 	{"reader and process in one user namespace", func(w *world, p *proc) { w.owners[p.mnt], w.owners[hostMnt] = 4026532800, 4026532800 }, "its mount namespace is owned by a user namespace", "yes", true},
@@ -275,22 +275,31 @@ func TestSharing(t *testing.T) {
 		proc{pid: 90, parent: 1, mnt: boxMnt, noMnt: true, at: []at{{"freezer", "/x", ""}}},
 		proc{pid: 91, parent: 1, mnt: boxMnt + 1, noMnt: true, at: []at{{"freezer", "/x", ""}}},
 		proc{pid: 92, parent: 1, mnt: boxMnt, noMnt: true, noTable: true, at: []at{{"freezer", "/x", ""}}},
+		proc{pid: 93, parent: 1, mnt: boxMnt, at: []at{{"freezer", "/x", ""}}},
 	)
 	w.procs[6].mounts = []mount{{label: "freezer", point: "/f", root: "/"}}
 	h := w.scan()
+	h.Tasks[slices.IndexFunc(h.Tasks, func(t inspect.Task) bool { return t.PID == 93 })].CgroupNS = 0 // in its mount namespace, and not known where else
 	n := NewNeighbours(h, nil)
 	if !slices.Equal(pids(n.Strangers), []int{90, 91, 92}) {
 		t.Fatalf("strangers: %v", pids(n.Strangers))
 	}
 	id := w.table(w.procs[2], false).Cgroup[0].ID
-	if s := n.Of(w.task(w.procs[2]), id); !slices.Equal(pids(s.Unknown), []int{90, 91, 92}) {
+	if s := n.Of(w.task(w.procs[2]), id); !slices.Equal(pids(s.Unknown), []int{90, 91, 92, 93}) {
 		t.Errorf("without any tables: %+v", s)
 	}
 	n.Tables = w.answer(inspect.Questions{Tables: n.Strangers}).Tables
 	s := n.Of(w.task(w.procs[2]), id)
-	if s.First || s.Reader || !slices.Equal(pids(s.Others), []int{80, 81, 90}) || !slices.Equal(pids(s.Unknown), []int{92}) {
+	if s.First || s.Reader || !slices.Equal(pids(s.Others), []int{80, 81, 90}) || !slices.Equal(pids(s.Unknown), []int{92, 93}) {
 		t.Errorf("%+v", s)
 	}
+	cut := *n.Tables[1]
+	cut.Incomplete = "it was too long"
+	n.Tables[1] = &cut
+	if s := n.Of(w.task(w.procs[2]), id); !slices.Equal(pids(s.Unknown), []int{91, 92, 93}) {
+		t.Errorf("with a table that is not whole: %+v", s)
+	}
+	n.Tables[1] = w.answer(inspect.Questions{Tables: n.Strangers}).Tables[1]
 	if s := n.Of(w.task(w.procs[8]), id); !slices.Equal(pids(s.Unknown), []int{91, 92}) || s.Others != nil && pids(s.Others)[0] != 90 {
 		t.Errorf("of one whose own mount namespace is not known: %+v", s)
 	}

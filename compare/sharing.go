@@ -15,8 +15,8 @@ type Sharing struct {
 	First, Reader bool
 	// Others are the tasks in other cgroup namespaces that use it.
 	Others []inspect.Task
-	// Unknown are tasks of which neither the namespace's link nor a mount table
-	// could be read.
+	// Unknown are tasks that may be such: of which neither the namespace's link
+	// nor a whole mount table could be read, or not the cgroup namespace.
 	Unknown []inspect.Task
 }
 
@@ -69,17 +69,21 @@ func (n *Neighbours) Of(t inspect.Task, mount int) Sharing {
 				table = n.Tables[strangers]
 			}
 			strangers++
-			if table == nil && (o.PID != t.PID || o.TID != t.TID) {
+			shares = table != nil && sees(table, mount)
+			if !shares && (table == nil || table.Incomplete != "") && (o.PID != t.PID || o.TID != t.TID) {
 				s.Unknown = append(s.Unknown, o)
 			}
-			shares = table != nil && sees(table, mount)
 		}
 		if !shares {
 			continue
 		}
 		s.First = s.First || n.isInit(o)
 		s.Reader = s.Reader || o.PID == n.reader.PID
-		if o.CgroupNS != t.CgroupNS {
+		switch o.CgroupNS {
+		case t.CgroupNS:
+		case 0:
+			s.Unknown = append(s.Unknown, o)
+		default:
 			s.Others = append(s.Others, o)
 		}
 	}
@@ -116,7 +120,7 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	stranger := r.CgroupNS != t.CgroupNS || r.Initial()
 	switch {
 	case t.MntNS == 0:
-		return Refusal{"its mount namespace could not be read, so who else uses it is not known", ToSee(r), nil}
+		return Refusal{"its mount namespace could not be read, so who else uses it is not known", ToSee, nil}
 	case s.First:
 		return Refusal{"its mount namespace is the host's, and mending its mounts would break those of the host", ownMounts, truth(true)}
 	case s.Reader && stranger:
@@ -128,8 +132,8 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 		}
 	case len(s.Unknown) > 0:
 		return Refusal{
-			fmt.Sprintf("whether %s its mount namespace could not be found out", count(len(merge(nil, pids(s.Unknown))), "process that could not be read uses", "processes that could not be read use")),
-			ToSee(r), nil,
+			fmt.Sprintf("whether processes of other cgroup namespaces use its mount namespace could not be found out: %s could not be read", count(len(merge(nil, pids(s.Unknown))), "process", "processes")),
+			ToSee, nil,
 		}
 	case !r.WholeHost:
 		return Refusal{"whether processes outside this PID namespace use its mount namespace could not be found out", "run it on the host, with its own /proc", nil}
@@ -139,13 +143,9 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	return Refusal{}
 }
 
-// ToSee says what lets a reader see what was denied to it.
-func ToSee(r inspect.Reader) string {
-	if r.UID == 0 && r.CanEnter {
-		return "even root may not see it here: run it where 'readlink /proc/PID/ns/mnt' answers, without the sandbox or security module that denies it"
-	}
-	return "run it as root on the host"
-}
+// ToSee is what lets a reader see what was denied to it. Root of a container may
+// not see the host, nor the host's own where a security module forbids it.
+const ToSee = "run it as root on the host, outside of any sandbox that denies it"
 
 // refusal is that of a task's mounts, found out once for the findings on one
 // task, which come one after the other: on a large host there may be thousands.

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +33,7 @@ func ownMounts(t *testing.T, do func() error) {
 	t.Helper()
 	liveTest(t)
 	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is not used again
+	go Disposable(func() {
 		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
 		if err == nil {
 			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
@@ -44,7 +42,7 @@ func ownMounts(t *testing.T, do func() error) {
 			err = do()
 		}
 		result <- err
-	}()
+	})
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}

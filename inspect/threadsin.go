@@ -76,5 +76,8 @@ func (f *FS) placeOf(pid, tid int) (Task, error) {
 	}
 	t.MntNS = nsOf(mnt, err)
 	t.CgroupNS = nsOf(d.link("ns/cgroup"))
+	if t.MntNS == 0 || t.CgroupNS == 0 {
+		return t, alive(d) // who ends loses its namespaces first
+	}
 	return t, nil
 }

@@ -219,11 +219,8 @@ func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 	}
 	for i, step := range r.Steps {
 		end := " &&"
-		switch i {
-		case len(r.Steps) - 2: // test(1) says nothing
-			end = " || ! echo 'stopped: the process is not as it was, or a command failed' >&2 &&"
-		case len(r.Steps) - 1:
-			end = ""
+		if i == len(r.Steps)-1 { // what test(1) does not say; nothing may follow, since this can fail
+			end = " || { echo 'not mended' >&2; false; }"
 		}
 		fmt.Fprintf(b, "%s  %s%s\n", indent, Shell(step), end)
 	}

@@ -39,7 +39,7 @@ func TestDoctorOnTerminal(t *testing.T) {
 				t.Errorf("%d columns on %d: %s", n, width, line)
 			}
 		}
-		if !strings.Contains(text, command+"\n") {
+		if !strings.Contains(text, command+" || {") {
 			t.Errorf("on %d columns the command is broken:\n%s", width, text)
 		}
 		if words := strings.Join(strings.Fields(text), " "); strings.Count(words, message) != 2 {

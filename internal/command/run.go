@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"nsinspect/compare"
 	"nsinspect/inspect"
 	"nsinspect/render"
 )
@@ -60,7 +61,7 @@ func Run(ctx context.Context, p Process) int {
 		case errors.As(err, &hinted):
 			r.hint(hinted.hint)
 		case errors.Is(err, inspect.ErrHidden), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-			r.hint("root may see it")
+			r.hint(compare.ToSee)
 		}
 		return statusFailed
 	}

@@ -70,6 +70,6 @@ func (in *invocation) unread(skipped []inspect.Skipped) {
 // hintDenied says what may help where the reader was not allowed to look.
 func (in *invocation) hintDenied(skipped []inspect.Skipped) {
 	if slices.ContainsFunc(skipped, func(s inspect.Skipped) bool { return compare.Denied(s.Reason) }) {
-		in.hint(compare.ToSee(in.fs.Reader))
+		in.hint(compare.ToSee)
 	}
 }

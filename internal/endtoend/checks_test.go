@@ -344,7 +344,7 @@ func TestLiveHiddenProcesses(t *testing.T) {
 			t.Errorf("%s: what was not seen is called healthy:\n%s", option, text.Stdout)
 		}
 		for _, command := range []string{"show", "compare", "doctor"} {
-			if r := asUser(command, other); r.Status != 2 || r.Stdout != "" || !strings.Contains(r.Stderr, "hidepid") || !strings.Contains(r.Stderr, "hint: root may see it") {
+			if r := asUser(command, other); r.Status != 2 || r.Stdout != "" || !strings.Contains(r.Stderr, "hidepid") || !strings.Contains(r.Stderr, "hint: run it as root") {
 				t.Errorf("%s: %s: exit status %d: %s%s", option, command, r.Status, r.Stderr, r.Stdout)
 			}
 		}

@@ -109,9 +109,9 @@ func (r *reading) searchRoots(ctx context.Context) (compare.Roots, error) {
 func (r *reading) blind() (refusal, hint string) {
 	switch s := r.subject; {
 	case s.Own == nil:
-		return "its cgroup namespace could not be looked into: " + s.Reason, compare.ToSee(r.fs.Reader)
+		return "its cgroup namespace could not be looked into: " + s.Reason, compare.ToSee
 	case s.Host.Mounts == nil:
-		return "its mounts could not be read", compare.ToSee(r.fs.Reader)
+		return "its mounts could not be read", compare.ToSee
 	}
 	return "", ""
 }
