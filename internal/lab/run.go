@@ -259,7 +259,7 @@ func (r *runner) tell(before, after map[string]string) error {
 		fmt.Fprintf(&text, "nsinspect: %-7s  %s -> %s\n", n.name, had, has)
 	}
 	if r.flags&unix.CLONE_NEWPID != 0 && r.flags&unix.CLONE_NEWNS == 0 {
-		text.WriteString("nsinspect: Next: /proc stays the outer one, since a new one needs a mount namespace\n")
+		text.WriteString("nsinspect: hint: /proc stays the outer one, since a new one needs a mount namespace\n")
 	}
 	_, err := r.Stderr.WriteString(text.String())
 	return err

@@ -158,7 +158,7 @@ func (w *world) refused(p *Plan, why string) *Mount {
 		w.t.Fatalf("status %d, want a refusal with %q: %s", p.Status(), why, dump(p))
 	}
 	if p.Refusal != "" && p.Hint == "" {
-		w.t.Errorf("no Next: %s", dump(p))
+		w.t.Errorf("no hint: %s", dump(p))
 	}
 	before, host := lt.HostView(w.t, w.target.PID).Mountinfo, lt.HostView(w.t, w.host.PID).Mountinfo
 	r := w.apply(p)
