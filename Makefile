@@ -35,7 +35,7 @@ test: ## all tests; NSINSPECT_LIVE=require makes a skipped live test a failure
 		| grep -a --line-buffered -E '^(ok|FAIL|panic:|\?) |^ *--- (FAIL|SKIP)' || status=$${PIPESTATUS[0]}; \
 	if [ $$status -ne 0 ]; then \
 		echo; echo "what failed said:"; \
-		awk '!/^=== (PAUSE|CONT) / { kept = kept $$0 "\n" } \
+		awk '!/^=== (PAUSE|CONT) |^ +--- PASS: / { kept = kept $$0 "\n" } \
 			/^=== PAUSE / { mixed = 1 } \
 			/^--- (PASS|SKIP): / && !mixed { kept = "" } \
 			/^--- FAIL: |^FAIL\t/ { printf "%s", kept; kept = "" } \
