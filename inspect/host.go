@@ -198,7 +198,9 @@ func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
 		defer close(todo)
 		listing = f.tree.eachPIDs(func(pids []int) bool {
 			b := &batch{pids: pids, tasks: make([]Task, 0, len(pids))}
-			all = append(all, b)
+			if all = append(all, b); len(all) <= f.jobs {
+				workers.Go(func() { f.readBatches(ctx, todo, want) })
+			}
 			f.total.Add(int64(len(pids)))
 			select {
 			case todo <- b:
@@ -208,9 +210,6 @@ func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
 			}
 		})
 	})
-	for range f.jobs {
-		workers.Go(func() { f.readBatches(ctx, todo, want) })
-	}
 	workers.Wait()
 	if listing != nil {
 		return fmt.Errorf("list the processes: %w", listing)
