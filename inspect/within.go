@@ -160,6 +160,9 @@ func (r *recorder) refuse(ns uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.capture.refused[ns] = err
+	for _, v := range r.capture.of(ns).mounts {
+		r.release(v.text)
+	}
 	delete(r.capture.views, ns)
 }
 
