@@ -109,3 +109,20 @@ func (r *recorder) leaveOut(p *inside) {
 		}
 	}
 }
+
+// unseen notes of the members that could not be looked at from within why.
+func (r *recorder) unseen(p *inside, s sight) {
+	for _, id := range p.members {
+		t := r.capture.tasks[id]
+		text, ok := t.files[s.file]
+		if s.file == "mountinfo" {
+			var err error
+			text, err = r.capture.mountinfo(t)
+			ok = err == nil
+		}
+		if ok && text == s.outside {
+			t.errs["ns/cgroup"] = p.missed
+			delete(t.links, "ns/cgroup")
+		}
+	}
+}
