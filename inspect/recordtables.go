@@ -110,7 +110,7 @@ func (r *recorder) leaveOut(p *inside) {
 	}
 }
 
-// unseen notes of the members that could not be looked at from within why.
+// unseen notes why members could not be looked at from within.
 func (r *recorder) unseen(p *inside, s sight) {
 	for _, id := range p.members {
 		t := r.capture.tasks[id]
