@@ -661,6 +661,7 @@ func TestCaptureDocs(t *testing.T) {
 		fmt.Sprintf("| `mountinfo`, `answers.json` | %d MiB each |", maxCaptureFile>>20),
 		fmt.Sprintf("| every other file | %d MiB |", maxCaptureSmall>>20),
 		fmt.Sprintf("more than %[1]d,%03[2]d lines, with a hierarchy twice, or with one of more than %[1]d,%03[2]d in all", maxHierarchies/1000, maxHierarchies%1000),
+		fmt.Sprintf("would have more than %d,%03d,%03d lines together", maxMemberships/1000/1000, maxMemberships/1000%1000, maxMemberships%1000),
 		fmt.Sprintf("All mount tables, with the views of them, may have %d MiB:", maxCaptureTables>>20),
 		fmt.Sprintf("| the text of a link | %d,%03d bytes |", maxCaptureLink/1000, maxCaptureLink%1000),
 		fmt.Sprintf("| bytes read from it in memory, again and again | %d GiB |", maxReplayed>>30),
