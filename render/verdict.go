@@ -94,7 +94,7 @@ func coverage(r *compare.Report) string {
 	line := fmt.Sprintf("%s in %s, layout %s, %s", many(r.Coverage.Processes, "process", "processes"),
 		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), ran(r))
 	if n := r.LeftOut; n > 0 {
-		line += fmt.Sprintf(" (%d left out: they are of the host as a whole)", n)
+		line += fmt.Sprintf(" (left out: %d of the host as a whole)", n)
 	}
 	if n := r.Coverage.Skipped; n > 0 {
 		line += "; " + many(n, "process", "processes") + " not looked at"

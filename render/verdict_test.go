@@ -117,7 +117,7 @@ func TestCoverage(t *testing.T) {
 	}{
 		{inspect.InitialCgroupNS, 0, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; the reader's namespace is 4026531835 (initial)"},
 		{4026532611, 1, 2, 0, "3 processes in 1 cgroup namespace, layout hybrid, 2 of 24 checks; 1 process not looked at; the reader's namespace is 4026532611"},
-		{4026532611, 1, 24, 2, "3 processes in 1 cgroup namespace, layout hybrid, 22 of 24 checks (2 left out: they are of the host as a whole); 1 process not looked at; the reader's namespace is 4026532611"},
+		{4026532611, 1, 24, 2, "3 processes in 1 cgroup namespace, layout hybrid, 22 of 24 checks (left out: 2 of the host as a whole); 1 process not looked at; the reader's namespace is 4026532611"},
 		{0, 2, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; 2 processes not looked at; the reader's namespace is not known"},
 	} {
 		r := leaving(c.leftOut, only(c.checks, found(3, c.skipped)))
