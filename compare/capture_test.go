@@ -179,12 +179,9 @@ func diagnosed(t *testing.T, fs *inspect.FS) *Report {
 		t.Fatal(err)
 	}
 	d := NewDiagnosis(host, nil)
-	for q, more := d.Ask(); more; q, more = d.Ask() {
-		answers, err := fs.Answer(context.Background(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Learn(answers)
+	err = d.Settle(func(q inspect.Questions) (*inspect.Answers, error) { return fs.Answer(context.Background(), q) })
+	if err != nil {
+		t.Fatal(err)
 	}
 	return d.Report()
 }

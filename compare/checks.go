@@ -73,6 +73,12 @@ var Checks = []Check{
 		plural("part of the host not seen", "parts of the host not seen")},
 }
 
+// ofHost are the checks of the host as a whole, which are left out where only
+// some processes are judged.
+var ofHost = []string{"delegation-not-enforced", "namespace-without-process"}
+
+func (d *Diagnosis) leavesOut(c Check) bool { return d.only != nil && slices.Contains(ofHost, c.Name) }
+
 // Headline says in a few words what n findings of a check mean.
 func Headline(check string, n int) string {
 	for _, c := range Checks {

@@ -11,9 +11,7 @@ import (
 // the first reading of the host, in rounds:
 //
 //	d := NewDiagnosis(host, nil)
-//	for q, more := d.Ask(); more; q, more = d.Ask() {
-//		d.Learn(answers to q)
-//	}
+//	err := d.Settle(answer)
 //	report := d.Report()
 type Diagnosis struct {
 	host   *inspect.Host
@@ -202,3 +200,15 @@ func (d *Diagnosis) Ask() (q inspect.Questions, more bool) {
 
 // Learn takes in the answers to the last questions.
 func (d *Diagnosis) Learn(a *inspect.Answers) { d.asked.learn(d, a) }
+
+// Settle has all questions answered, until there are none left or one cannot be.
+func (d *Diagnosis) Settle(answer func(inspect.Questions) (*inspect.Answers, error)) error {
+	for q, more := d.Ask(); more; q, more = d.Ask() {
+		a, err := answer(q)
+		if err != nil {
+			return err
+		}
+		d.Learn(a)
+	}
+	return nil
+}

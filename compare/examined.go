@@ -90,7 +90,7 @@ func (d *Diagnosis) countTasks(is func(*Diagnosis, *group) bool) int {
 
 // membersSeen counts the processes whose cgroup namespace is known.
 func (d *Diagnosis) membersSeen() int {
-	if d.only != nil || d.host.Own == nil {
+	if d.host.Own == nil {
 		return 0
 	}
 	n := 0

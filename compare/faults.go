@@ -40,8 +40,7 @@ func (d *Diagnosis) staleMountRoot() []*Finding {
 
 // container tells whether the group's root file system is not the reader's.
 func (d *Diagnosis) container(g *group) bool {
-	own := d.host.Own
-	return own != nil && own.RootDev != "" && g.table != nil && (g.table.RootDev != own.RootDev || g.table.RootDir != own.RootDir)
+	return g.table != nil && g.table.OtherRoot(d.host.Own)
 }
 
 // foreignMountRoot finds visible mounts that show a neighbour's tree. Where the

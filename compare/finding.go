@@ -63,8 +63,11 @@ type Report struct {
 	Reader         inspect.Reader
 	Findings       []Finding
 	Checks         []CheckResult
-	Coverage       Coverage
-	Skipped        []inspect.Skipped
+	// LeftOut counts those of them that are of the host as a whole and were left
+	// out, since only some processes were judged.
+	LeftOut  int
+	Coverage Coverage
+	Skipped  []inspect.Skipped
 	// Missed says which of the judged processes could not be looked at, and why.
 	// What was skipped of others is not in it.
 	Missed []inspect.Skipped

@@ -39,15 +39,9 @@ func pids(tasks []inspect.Task) []int {
 	return list
 }
 
-type groupKey struct {
-	ns      uint64
-	table   inspect.TableKey
-	cgroups *inspect.Cgroups
-}
-
 // makeGroups collects the tasks whose cgroup namespace is known.
 func makeGroups(h *inspect.Host) []*group {
-	by := map[groupKey]int{}
+	by := map[inspect.SightKey]int{}
 	var groups []*group
 	var sizes []int
 	of := make([]int, len(h.Tasks)) // the group of each task
@@ -56,7 +50,7 @@ func makeGroups(h *inspect.Host) []*group {
 			of[i] = -1
 			continue
 		}
-		k := groupKey{t.CgroupNS, t.Table(), t.Cgroups}
+		k := t.Sight()
 		n, ok := by[k]
 		if !ok {
 			n = len(groups)

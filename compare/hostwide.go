@@ -13,7 +13,7 @@ import (
 // delegationNotEnforced tells once for the host that cgroup2 lacks nsdelegate
 // while processes live in private cgroup namespaces.
 func (d *Diagnosis) delegationNotEnforced() []*Finding {
-	if d.host.Own == nil || d.only != nil {
+	if d.host.Own == nil {
 		return nil
 	}
 	private := 0
@@ -89,9 +89,6 @@ func (d *Diagnosis) cgroupDriverMismatch() []*Finding {
 // namespaceWithoutProcess tells of cgroup namespaces that no process is in, but
 // a bind mount or an open file keeps.
 func (d *Diagnosis) namespaceWithoutProcess() []*Finding {
-	if d.only != nil {
-		return nil
-	}
 	where := map[uint64][]string{}
 	for key, table := range d.host.Tables {
 		for _, m := range table.Namespaces {

@@ -47,8 +47,9 @@ func TestDelegationNotEnforced(t *testing.T) {
 	if f := w.one(w.doctor(), check); f.Evidence["private_processes"] != 2 || f.Evidence["mount_point"] != usual("unified") {
 		t.Errorf("%v", f.Evidence)
 	}
-	if got := checked(w.doctor(70), check); got != nil {
-		t.Errorf("of one process only: %q", got)
+	r := w.doctor(70)
+	if got := checked(r, check); got != nil || r.LeftOut != 2 || w.doctor().LeftOut != 0 {
+		t.Errorf("of one process only: %q, left out: %d", got, r.LeftOut)
 	}
 	// Nor is the number the last word if one more may be private.
 	for _, c := range []struct {

@@ -30,10 +30,10 @@ func TestRefusal(t *testing.T) {
 		{"the reader's", Sharing{Reader: true, Others: []inspect.Task{other}}, reader, task, "that of nsinspect itself", "unshare -C -m", yes},
 		{"the reader's, in its cgroup namespace", Sharing{Reader: true}, inside, task, "that of nsinspect itself", "in another mount namespace", no},
 		{"the initial one, and the reader's", Sharing{Reader: true}, reader, inspect.Task{PID: 70, CgroupNS: host, MntNS: 1}, "that of nsinspect itself", "unshare -C -m", yes},
-		{"the reader's, and others'", Sharing{Reader: true, Others: []inspect.Task{other}}, inside, task, "(80)", "unshare -m", yes},
+		{"the reader's, and others'", Sharing{Reader: true, Others: []inspect.Task{other}}, inside, task, "(80)", "restart it with a mount namespace of its own: unshare -m", yes},
 		{"others'", Sharing{Others: []inspect.Task{other, other}}, reader, task, "(80)", "unshare -m", yes},
 		{"others' and not known", Sharing{Others: []inspect.Task{other}, Unknown: []inspect.Task{other}}, reader, task, "(80)", "unshare -m", yes},
-		{"not known whose", Sharing{Unknown: []inspect.Task{other}}, reader, task, "could not be found out", "as root", unknown},
+		{"not known whose", Sharing{Unknown: []inspect.Task{other}}, reader, task, "could not be found out: 1 process could not be read (80)", "as root", unknown},
 		{"a part of the host", Sharing{}, inspect.Reader{PID: 10, CgroupNS: host}, task, "outside this PID namespace", "on the host", unknown},
 	} {
 		got := c.with.Refusal(c.reader, c.task)

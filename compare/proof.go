@@ -17,6 +17,9 @@ type proofRound struct {
 
 func (r *proofRound) ask(d *Diagnosis) inspect.Questions {
 	for _, c := range d.checks {
+		if d.leavesOut(c) {
+			continue
+		}
 		for _, f := range c.run(d) {
 			f.Check = c.Name
 			if f.Severity == "" {
@@ -77,7 +80,13 @@ func (d *Diagnosis) Report() *Report {
 		r.Findings = append(r.Findings, *f)
 	}
 	for _, c := range d.checks {
-		r.Checks = append(r.Checks, CheckResult{Check: c.Name, Examined: c.examined(d), Findings: count[c.Name]})
+		result := CheckResult{Check: c.Name, Findings: count[c.Name]}
+		if d.leavesOut(c) {
+			r.LeftOut++
+		} else {
+			result.Examined = c.examined(d)
+		}
+		r.Checks = append(r.Checks, result)
 	}
 	return r
 }

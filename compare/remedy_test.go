@@ -154,7 +154,7 @@ var refusals = []refusal{
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
 	{"one who could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt + 1, noMnt: true, noTable: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "could not be found out: 1 process could not be read: run it as root on the host", "?", false},
+	}, "could not be found out: 1 process could not be read (80): run it as root on the host", "?", false},
 	{"a thread of another process uses it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, mnt: boxMnt, apart: true, at: []at{{"freezer", "/x", ""}}})
 	}, "processes of other cgroup namespaces use its mount namespace (80)", "no", false},
@@ -163,10 +163,10 @@ var refusals = []refusal{
 	}, "processes of other cgroup namespaces use its mount namespace (70)", "no", false},
 	{"a thread that could not be read may use it", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, at: []at{{"freezer", "/x", ""}}}, proc{pid: 80, tid: 81, noMnt: true, noTable: true, apart: true, at: []at{{"freezer", "/x", ""}}})
-	}, "whether processes of other cgroup namespaces use its mount namespace could not be found out: 1 process could not be read", "?", false},
+	}, "whether processes of other cgroup namespaces use its mount namespace could not be found out: 1 process could not be read (80)", "?", false},
 	{"one whose mountinfo tells that it does", func(w *world, _ *proc) {
 		w.add(proc{pid: 80, parent: 1, mnt: boxMnt, noMnt: true, noNS: true, at: []at{{"freezer", "/x", ""}}})
-	}, "could not be found out: 1 process could not be read", "?", false},
+	}, "could not be found out: 1 process could not be read (80)", "?", false},
 	{"its root directory has a name", func(_ *world, p *proc) { p.root = "/srv" }, "its root directory is not that of its mount namespace", "yes", true},
 	{"a user namespace owns its mounts", func(w *world, p *proc) { w.owners[p.mnt] = 4026532800 }, "its mount namespace is owned by a user namespace", "yes", true},
 	{"reader and process in one user namespace", func(w *world, p *proc) { w.owners[p.mnt], w.owners[hostMnt] = 4026532800, 4026532800 }, "its mount namespace is owned by a user namespace", "yes", true},

@@ -93,16 +93,10 @@ func (r Roots) learn(p inspect.Pair) {
 		case root.Life == Alive:
 		case below == 0:
 			*root = Root{Hierarchy: root.Hierarchy, Path: base, Known: Entered, Life: Alive}
-		case root.base == "" || depth(base) > depth(root.base):
+		case root.base == "" || inspect.Depth(base) > inspect.Depth(root.base):
 			root.base, root.below = base, below
 		}
 	}
-}
-
-// depth is how many levels below the reader's root directory a path lies.
-func depth(path string) int {
-	up, names := split(path)
-	return len(names) - up
 }
 
 // proven tells whether every root is known and alive.

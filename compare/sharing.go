@@ -128,11 +128,11 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	case len(s.Others) > 0:
 		return Refusal{
 			fmt.Sprintf("processes of other cgroup namespaces use its mount namespace (%s), and mending its mounts would break theirs", some(merge(nil, pids(s.Others)))),
-			"give it a mount namespace of its own first: unshare -m COMMAND", truth(true),
+			"restart it with a mount namespace of its own: unshare -m COMMAND", truth(true),
 		}
 	case len(s.Unknown) > 0:
 		return Refusal{
-			fmt.Sprintf("whether processes of other cgroup namespaces use its mount namespace could not be found out: %s could not be read", count(len(merge(nil, pids(s.Unknown))), "process", "processes")),
+			fmt.Sprintf("whether processes of other cgroup namespaces use its mount namespace could not be found out: %s", unread(merge(nil, pids(s.Unknown)))),
 			ToSee, nil,
 		}
 	case !r.WholeHost:
@@ -141,6 +141,11 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 		return Refusal{"its mount namespace is that of nsinspect itself, which changes nothing of its own", fmt.Sprintf("run 'nsinspect remount %d' in another mount namespace of the host", t.TID), truth(false)}
 	}
 	return Refusal{}
+}
+
+// unread names the first few of some processes that could not be read.
+func unread(pids []int) string {
+	return fmt.Sprintf("%s could not be read (%s)", count(len(pids), "process", "processes"), some(pids))
 }
 
 // ToSee is what lets a reader see what was denied to it. Root of a container may

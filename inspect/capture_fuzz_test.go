@@ -190,12 +190,9 @@ func replay(t *testing.T, archive []byte) {
 
 func diagnose(ctx context.Context, t *testing.T, fs *inspect.FS, d *compare.Diagnosis) *compare.Report {
 	t.Helper()
-	for q, more := d.Ask(); more; q, more = d.Ask() {
-		a, err := fs.Answer(ctx, q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.Learn(a)
+	err := d.Settle(func(q inspect.Questions) (*inspect.Answers, error) { return fs.Answer(ctx, q) })
+	if err != nil {
+		t.Fatal(err)
 	}
 	return d.Report()
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -530,6 +531,81 @@ func TestRecordWithoutRoom(t *testing.T) {
 	}
 }
 
+// meddled is a task's directory to which something happens when its mount table
+// is opened.
+type meddled struct {
+	dir
+	meanwhile func(*meddled)
+	mnt       string // its mount namespace then; empty: as before
+}
+
+func (d *meddled) open(name string) (io.ReadCloser, error) {
+	d.meanwhile(d)
+	return d.dir.open(name)
+}
+
+func (d *meddled) link(name string) (string, error) {
+	if d.mnt != "" && name == "ns/mnt" {
+		return d.mnt, nil
+	}
+	return d.dir.link(name)
+}
+
+// TestRecordRoom: only the mount tables that a capture keeps take up room in it.
+func TestRecordRoom(t *testing.T) {
+	const room = 1 << 20
+	r := &recorder{FS: openCapture(t, pack(t, small())), capture: newCapture(), room: room}
+	used := func(what, want string) {
+		t.Helper()
+		if got := room - r.room; got != int64(len(want)) {
+			t.Errorf("%s: %d bytes are used up, want %d", what, got, len(want))
+		}
+	}
+	d, err := r.tree.process(70, 70)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.files(&meddled{dir: d, meanwhile: func(d *meddled) { d.mnt = "mnt:[4026532999]" }})
+	used("that of one who changed over", "")
+	r.files(&meddled{dir: d, meanwhile: func(*meddled) { r.files(d) }})
+	used("read by two at once", hostMounts)
+	if err := r.processes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	used("that of all processes", hostMounts)
+	r.again(map[int]bool{1: true, 70: true})
+	used("read again", hostMounts)
+	if err := r.within(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	used("with the view from within", hostMounts+insideMounts)
+	r.refuse(4026532000, errRecorded)
+	used("without it", hostMounts)
+}
+
+// TestRecordRoomAlone: the mount table of a task in a mount namespace that is
+// not known is its own, and goes with it.
+func TestRecordRoomAlone(t *testing.T) {
+	items := small()
+	for i := range items {
+		if items[i].name == "proc/1/ns/mnt" || items[i].name == "proc/70/ns/mnt" {
+			items[i].link = "odd"
+		}
+	}
+	items = slices.Insert(items, 8, item{name: "proc/70/mountinfo", text: hostMounts})
+	r := &recorder{FS: openCapture(t, pack(t, items)), capture: newCapture(), room: int64(len(hostMounts))}
+	for range 3 {
+		r.process(1, nil)
+		if _, err := r.capture.mountinfo(r.capture.tasks[taskID{1, 1}]); err != nil || r.room != 0 {
+			t.Errorf("%v, room for %d bytes", err, r.room)
+		}
+	}
+	r.process(70, nil)
+	if _, err := r.capture.mountinfo(r.capture.tasks[taskID{70, 70}]); !errors.Is(err, errNoRoom) {
+		t.Errorf("two tables where there is room for one: %v", err)
+	}
+}
+
 // TestAgree has pairs of cgroup files that can and cannot be of one moment.
 func TestAgree(t *testing.T) {
 	for _, c := range []struct {
@@ -585,6 +661,7 @@ func TestCaptureDocs(t *testing.T) {
 		fmt.Sprintf("| `mountinfo`, `answers.json` | %d MiB each |", maxCaptureFile>>20),
 		fmt.Sprintf("| every other file | %d MiB |", maxCaptureSmall>>20),
 		fmt.Sprintf("more than %[1]d,%03[2]d lines, with a hierarchy twice, or with one of more than %[1]d,%03[2]d in all", maxHierarchies/1000, maxHierarchies%1000),
+		fmt.Sprintf("would have more than %d,%03d,%03d lines together", maxMemberships/1000/1000, maxMemberships/1000%1000, maxMemberships%1000),
 		fmt.Sprintf("All mount tables, with the views of them, may have %d MiB:", maxCaptureTables>>20),
 		fmt.Sprintf("| the text of a link | %d,%03d bytes |", maxCaptureLink/1000, maxCaptureLink%1000),
 		fmt.Sprintf("| bytes read from it in memory, again and again | %d GiB |", maxReplayed>>30),

@@ -314,3 +314,33 @@ func BenchmarkParseCgroups(b *testing.B) {
 		}
 	})
 }
+
+// TestDepth: the depth of a path is that of where it leads.
+func TestDepth(t *testing.T) {
+	for path, want := range map[string]int{"/": 0, "/a": 1, "/a/b": 2, "/..": -1, "/../..": -2, "/../x": 0, "/../../x": -1, "/..x": 1, "/a/..": 2} {
+		if got := Depth(path); got != want {
+			t.Errorf("%s: %d, want %d", path, got, want)
+		}
+	}
+}
+
+// TestOtherRoot: only where the reader's root file system is known can another
+// one be told to be another.
+func TestOtherRoot(t *testing.T) {
+	here := &MountTable{RootDev: "8:1", RootDir: "/"}
+	for name, c := range map[string]struct {
+		t, than *MountTable
+		want    bool
+	}{
+		"the same":                  {&MountTable{RootDev: "8:1", RootDir: "/"}, here, false},
+		"another device":            {&MountTable{RootDev: "0:50", RootDir: "/"}, here, true},
+		"another directory":         {&MountTable{RootDev: "8:1", RootDir: "/box"}, here, true},
+		"no mount, as in a chroot":  {&MountTable{}, here, true},
+		"the reader is in a chroot": {here, &MountTable{}, false},
+		"the reader is not known":   {here, nil, false},
+	} {
+		if got := c.t.OtherRoot(c.than); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

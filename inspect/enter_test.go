@@ -83,6 +83,13 @@ func TestLiveAstray(t *testing.T) {
 	if lost == 0 || told != lost {
 		t.Errorf("%d namespaces, %d of them told as not looked at", lost, told)
 	}
+	r, err := f.Record(t.Context(), RecordOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why := r.capture.tasks[taskID{pid, pid}].errs["ns/cgroup"]; why != errAstray {
+		t.Errorf("a capture says of process %d: %v", pid, why)
+	}
 }
 
 // TestBothChanging has a process's cgroup file change while it is read: a pair

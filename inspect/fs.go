@@ -83,7 +83,7 @@ type Progress struct {
 }
 
 // Open opens the procfs at path with the given number of parallel readers (0:
-// one for each processor). Its error says why path is none.
+// one for each processor; at most 1,024). Its error says why path is none.
 func Open(path string, jobs int) (*FS, error) {
 	t, err := openTree(path)
 	if err != nil {
@@ -97,8 +97,12 @@ func Open(path string, jobs int) (*FS, error) {
 	return f, nil
 }
 
+// maxJobs bounds the parallel readers. Each may take a thread of its own, of
+// which the run-time allows 10,000 (runtime/debug.SetMaxThreads).
+const maxJobs = 1024
+
 func newFS(t tree, jobs int) *FS {
-	f := &FS{Reader: t.reader(), tree: t, system: t.system(), jobs: jobs}
+	f := &FS{Reader: t.reader(), tree: t, system: t.system(), jobs: min(jobs, maxJobs)}
 	if f.jobs <= 0 {
 		f.jobs = runtime.GOMAXPROCS(0)
 	}

@@ -61,6 +61,17 @@ type TableKey struct {
 // Table returns the key of the task's mount table.
 func (t Task) Table() TableKey { return TableKey{t.MntNS, t.Root} }
 
+// SightKey tells apart what tasks see of their cgroups: what holds for one of
+// them holds for all that have the same.
+type SightKey struct {
+	CgroupNS uint64
+	Table    TableKey
+	Cgroups  *Cgroups
+}
+
+// Sight returns the key of what the task sees.
+func (t Task) Sight() SightKey { return SightKey{t.CgroupNS, t.Table(), t.Cgroups} }
+
 // Namespace is a cgroup namespace and what was read in it.
 type Namespace struct {
 	NS      uint64
@@ -89,6 +100,20 @@ type Pair struct {
 // namespace in whose view it was read (cgroup_namespaces(7)).
 func Outside(path string) bool {
 	return path == "/.." || strings.HasPrefix(path, "/../")
+}
+
+// Depth is how many levels deeper a path lies than the cgroup root directory of
+// the namespace in whose view it was read; less than 0: higher.
+func Depth(path string) int {
+	n := 0
+	for Outside(path) {
+		path = path[len("/.."):]
+		n--
+	}
+	if path == "/" {
+		return n
+	}
+	return n + strings.Count(path, "/")
 }
 
 // Scan reads all processes once. What ends meanwhile is left out.
@@ -198,7 +223,9 @@ func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
 		defer close(todo)
 		listing = f.tree.eachPIDs(func(pids []int) bool {
 			b := &batch{pids: pids, tasks: make([]Task, 0, len(pids))}
-			all = append(all, b)
+			if all = append(all, b); len(all) <= f.jobs {
+				workers.Go(func() { f.readBatches(ctx, todo, want) })
+			}
 			f.total.Add(int64(len(pids)))
 			select {
 			case todo <- b:
@@ -208,9 +235,6 @@ func (f *FS) readTasks(ctx context.Context, h *Host, want Want) error {
 			}
 		})
 	})
-	for range f.jobs {
-		workers.Go(func() { f.readBatches(ctx, todo, want) })
-	}
 	workers.Wait()
 	if listing != nil {
 		return fmt.Errorf("list the processes: %w", listing)

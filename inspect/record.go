@@ -3,7 +3,6 @@ package inspect
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +28,7 @@ func (f *FS) Record(ctx context.Context, o RecordOptions) (*Recording, error) {
 }
 
 func (f *FS) recordWithin(ctx context.Context, o RecordOptions, tables int64) (*Recording, error) {
-	r := &recorder{FS: f, options: o, capture: newCapture()}
-	r.room.Store(tables)
+	r := &recorder{FS: f, options: o, capture: newCapture(), room: tables}
 	r.capture.reader = f.Reader
 	r.atTop()
 	if err := r.processes(ctx); err != nil {
@@ -62,8 +60,8 @@ type recorder struct {
 	*FS
 	options RecordOptions
 	capture *capture
-	mu      sync.Mutex   // guards capture
-	room    atomic.Int64 // bytes that mount tables may still have
+	mu      sync.Mutex // guards capture and room
+	room    int64      // bytes that mount tables may still have
 }
 
 func (r *recorder) atTop() {
@@ -108,6 +106,9 @@ func (r *recorder) process(pid int, buf []byte) {
 	defer r.mu.Unlock()
 	r.forget(pid)
 	for id, files := range taken {
+		if own, ok := files.files["mountinfo"]; ok && !r.fits(own) {
+			files.noRoom()
+		}
 		r.capture.tasks[id] = files
 		if id.tid != id.pid {
 			r.capture.threads[pid] = append(r.capture.threads[pid], id.tid)
@@ -117,9 +118,12 @@ func (r *recorder) process(pid int, buf []byte) {
 
 // forget drops a process and its threads. The caller holds the lock.
 func (r *recorder) forget(pid int) {
-	delete(r.capture.tasks, taskID{pid, pid})
-	for _, tid := range r.capture.threads[pid] {
-		delete(r.capture.tasks, taskID{pid, tid})
+	for _, tid := range append(r.capture.threads[pid], pid) {
+		id := taskID{pid, tid}
+		if t := r.capture.tasks[id]; t != nil {
+			r.release(t.files["mountinfo"])
+		}
+		delete(r.capture.tasks, id)
 	}
 	delete(r.capture.threads, pid)
 }
@@ -246,6 +250,7 @@ func (r *recorder) again(pids map[int]bool) {
 	for id, t := range r.capture.tasks {
 		if key, ok := t.table(); ok && pids[id.pid] {
 			stale[key] = true
+			r.release(r.capture.tables[key])
 			delete(r.capture.tables, key)
 		}
 	}

@@ -17,13 +17,22 @@ const maxCaptureTables = maxCaptureContent / 2
 // errNoRoom says of a mount table that it was left out.
 var errNoRoom = errors.New("the mount tables of all processes have too many bytes for a capture")
 
-// fits takes a mount table in, unless there is no room for it.
-func (r *recorder) fits(text string) error {
-	if r.room.Add(-int64(len(text))) < 0 {
-		r.room.Add(int64(len(text)))
-		return errNoRoom
+// fits takes room for a mount table, unless there is none, and release gives it
+// back. The caller holds the lock.
+func (r *recorder) fits(text string) bool {
+	fits := int64(len(text)) <= r.room
+	if fits {
+		r.room -= int64(len(text))
 	}
-	return nil
+	return fits
+}
+
+func (r *recorder) release(text string) { r.room += int64(len(text)) }
+
+// noRoom notes that the task's mount table was left out.
+func (t *taskFiles) noRoom() {
+	delete(t.files, "mountinfo")
+	t.errs["mountinfo"] = errNoRoom
 }
 
 // mountinfo reads the task's mount table, unless another task with the same
@@ -42,9 +51,6 @@ func (r *recorder) mountinfo(d dir, t *taskFiles) {
 		}
 	}
 	text, err := readBounded(d.open("mountinfo"))
-	if err == nil {
-		err = r.fits(text)
-	}
 	if err != nil || !known {
 		t.keep(t.files, "mountinfo", text, err)
 		return
@@ -57,8 +63,15 @@ func (r *recorder) mountinfo(d dir, t *taskFiles) {
 		return
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, have := r.capture.tables[key]; have {
+		return
+	}
+	if !r.fits(text) {
+		t.noRoom()
+		return
+	}
 	r.capture.tables[key] = text
-	r.mu.Unlock()
 }
 
 // readBounded reads a file of a size that the process itself decides on.
@@ -76,12 +89,12 @@ func readBounded(file io.ReadCloser, err error) (string, error) {
 
 // keep takes in what a file is from within.
 func (r *recorder) keep(p *inside, s sight, text string) {
-	if s.file == "mountinfo" && r.fits(text) != nil {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.file == "mountinfo" && !r.fits(text) {
 		p.full = append(p.full, s.outside)
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.capture.views[p.ns].named(s.file)[s.outside] = view{of: s.task, text: text}
 }
 
@@ -91,8 +104,25 @@ func (r *recorder) leaveOut(p *inside) {
 	for _, id := range p.members {
 		t := r.capture.tasks[id]
 		if text, err := r.capture.mountinfo(t); err == nil && slices.Contains(p.full, text) {
-			delete(t.files, "mountinfo")
-			t.errs["mountinfo"] = errNoRoom
+			r.release(t.files["mountinfo"])
+			t.noRoom()
+		}
+	}
+}
+
+// unseen notes why members could not be looked at from within.
+func (r *recorder) unseen(p *inside, s sight) {
+	for _, id := range p.members {
+		t := r.capture.tasks[id]
+		text, ok := t.files[s.file]
+		if s.file == "mountinfo" {
+			var err error
+			text, err = r.capture.mountinfo(t)
+			ok = err == nil
+		}
+		if ok && text == s.outside {
+			t.errs["ns/cgroup"] = p.missed
+			delete(t.links, "ns/cgroup")
 		}
 	}
 }

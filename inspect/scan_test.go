@@ -3,10 +3,13 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // largeCopy makes a copy of a procfs with many processes of some kinds: each
@@ -65,6 +68,35 @@ func TestScanLarge(t *testing.T) {
 	}
 	if p := f.Progress(); p.Processes != 1000 || p.Of != 1000 || p.Entered != 7 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestManyJobs: however many readers are asked for, there are no more than there
+// is work, and never very many.
+func TestManyJobs(t *testing.T) {
+	f, err := Open(largeCopy(t, 1, 300), math.MaxInt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for n, want := range map[int]int64{0: 0, 3: 3, 1 << 20: 1024} {
+		var workers atomic.Int64
+		if err := f.share(t.Context(), n, func(func() (int, bool)) { workers.Add(1) }); err != nil || workers.Load() != want {
+			t.Errorf("%d workers for %d things to do, want %d; %v", workers.Load(), n, want, err)
+		}
+	}
+	scanned := make(chan error, 1)
+	go func() {
+		_, err := f.Scan(t.Context(), Want{})
+		scanned <- err
+	}()
+	select {
+	case err := <-scanned:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a reading of 300 processes does not end")
 	}
 }
 

@@ -111,3 +111,9 @@ func (f *FS) ownTable() (*MountTable, error) {
 	defer d.close()
 	return mountTable(d)
 }
+
+// OtherRoot tells whether the root file system is another one than that of a
+// table in which that is known.
+func (t *MountTable) OtherRoot(than *MountTable) bool {
+	return than != nil && than.RootDev != "" && (t.RootDev != than.RootDev || t.RootDir != than.RootDir)
+}

@@ -3,7 +3,9 @@ package inspect
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,4 +84,51 @@ func TestLiveThreadsIn(t *testing.T) {
 func inodeReadable(of Task) bool {
 	_, err := os.Readlink(fmt.Sprintf("/proc/%d/task/%d/ns/mnt", of.PID, of.TID))
 	return err == nil
+}
+
+// briefly runs threads that live for a millisecond, many at a time, until the
+// test ends.
+func briefly(t *testing.T) {
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					Disposable(func() { time.Sleep(time.Millisecond) })
+				}()
+				<-ended
+			}
+		})
+	}
+	t.Cleanup(all.Wait)
+	t.Cleanup(func() { close(stop) })
+}
+
+// TestBriefThreads: a thread that ends while it is read, also between two of its
+// links, is nobody who is elsewhere.
+func TestBriefThreads(t *testing.T) {
+	f, err := Open("/proc", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	self := Task{PID: os.Getpid(), TID: os.Getpid()}
+	mounts := []uint64{inode(t, self, "mnt")}
+	briefly(t)
+	seen := 0
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		if list := f.apart(self.PID, mounts); len(list) > 0 {
+			t.Fatalf("after %d readings, told as elsewhere: %+v", seen, list)
+		}
+		seen++
+	}
+	t.Logf("%d readings", seen)
 }

@@ -129,7 +129,7 @@ func sameRoot(host, own, home, there *Cgroups) bool {
 		if !ok1 || !ok2 || !ok3 || vague(m) || vague(a) || vague(b) || vague(c) {
 			continue
 		}
-		if depth(a.Path)-depth(m.Path) != depth(b.Path)-depth(c.Path) {
+		if Depth(a.Path)-Depth(m.Path) != Depth(b.Path)-Depth(c.Path) {
 			return false
 		}
 	}
@@ -139,19 +139,6 @@ func sameRoot(host, own, home, there *Cgroups) bool {
 // vague tells whether a path may be another one than it says: cut off, or that
 // of a root directory which was removed.
 func vague(m Membership) bool { return m.Cut || m.Path == "/"+removed }
-
-// depth is how many levels below the reader's root directory a path lies.
-func depth(path string) int {
-	n := 0
-	for Outside(path) {
-		path = path[len("/.."):]
-		n--
-	}
-	if path == "/" {
-		return n
-	}
-	return n + strings.Count(path, "/")
-}
 
 // agree tells whether two views can be of the same moment: what the one shows of
 // a cgroup's path behind its leading ".." is the end of what the other does. A

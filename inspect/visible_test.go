@@ -210,9 +210,6 @@ func TestVisibleScales(t *testing.T) {
 			if large > 30*small {
 				t.Errorf("20000 mounts took %v, 2000 took %v", large, small)
 			}
-			if large > 2*time.Second {
-				t.Errorf("20000 mounts took %v", large)
-			}
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -29,6 +30,8 @@ type inside struct {
 	wanted  []sight
 	moved   map[int]bool // processes that are not any more as they were taken in
 	full    []string     // mount tables whose views do not fit in
+	// missed says why what was wanted and is not there could not be looked at.
+	missed error
 	// home and there are the reader's own cgroups, from outside and from within;
 	// nil if they are not to be had.
 	home, there *Cgroups
@@ -38,19 +41,17 @@ type inside struct {
 // files of its members. One process stands for all that look the same from
 // outside, since the kernel renders the same path the same.
 func (r *recorder) within(ctx context.Context) error {
+	missed := map[uint64]error{} // by namespace
 	for range rounds {
 		places := r.places()
 		if len(places) == 0 {
 			return nil
 		}
-		err := r.each(ctx, len(places), func(i int, _ []byte) {
-			r.tree.entering(func(e entrant) { r.enter(e, places[i]) })
-			r.inside.Add(1)
-		})
-		if err != nil {
+		if err := r.each(ctx, len(places), func(i int, _ []byte) { r.visit(places[i]) }); err != nil {
 			return err
 		}
 		for _, p := range places {
+			missed[p.ns] = p.missed
 			r.leaveOut(p)
 		}
 		for _, p := range places {
@@ -58,11 +59,23 @@ func (r *recorder) within(ctx context.Context) error {
 		}
 	}
 	for _, p := range r.places() {
+		p.missed = cmp.Or(missed[p.ns], errMoving)
 		for _, s := range p.wanted {
 			r.unseen(p, s)
 		}
 	}
 	return ctx.Err()
+}
+
+// visit looks at what is wanted in a namespace, on a thread that may not come
+// back.
+func (r *recorder) visit(p *inside) {
+	p.missed = errAstray
+	r.tree.entering(func(e entrant) {
+		r.enter(e, p)
+		p.missed = errMoving
+	})
+	r.inside.Add(1)
 }
 
 // places are the namespaces in which something is still to be looked at.
@@ -160,6 +173,9 @@ func (r *recorder) refuse(ns uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.capture.refused[ns] = err
+	for _, v := range r.capture.of(ns).mounts {
+		r.release(v.text)
+	}
 	delete(r.capture.views, ns)
 }
 
@@ -271,22 +287,4 @@ func (r *recorder) same(p *inside, s sight) bool {
 		return false
 	}
 	return true
-}
-
-// unseen notes of the members that could not be looked at from within that they
-// kept moving.
-func (r *recorder) unseen(p *inside, s sight) {
-	for _, id := range p.members {
-		t := r.capture.tasks[id]
-		text, ok := t.files[s.file]
-		if s.file == "mountinfo" {
-			var err error
-			text, err = r.capture.mountinfo(t)
-			ok = err == nil
-		}
-		if ok && text == s.outside {
-			t.errs["ns/cgroup"] = errMoving
-			delete(t.links, "ns/cgroup")
-		}
-	}
 }

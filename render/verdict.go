@@ -63,10 +63,10 @@ func nothingWrong(r *compare.Report) string {
 	return line
 }
 
-// ran says how many checks there were: "24 checks", or "2 of 24 checks".
+// ran says how many checks ran: "24 checks", or "2 of 24 checks".
 func ran(r *compare.Report) string {
 	all := many(len(compare.Checks), "check", "checks")
-	if n := len(r.Checks); n < len(compare.Checks) {
+	if n := len(r.Checks) - r.LeftOut; n < len(compare.Checks) {
 		return fmt.Sprintf("%d of %s", n, all)
 	}
 	return all
@@ -93,6 +93,9 @@ func headlines(r *compare.Report) []string {
 func coverage(r *compare.Report) string {
 	line := fmt.Sprintf("%s in %s, layout %s, %s", many(r.Coverage.Processes, "process", "processes"),
 		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), ran(r))
+	if n := r.LeftOut; n > 0 {
+		line += fmt.Sprintf(" (left out: %d of the host as a whole)", n)
+	}
 	if n := r.Coverage.Skipped; n > 0 {
 		line += "; " + many(n, "process", "processes") + " not looked at"
 	}

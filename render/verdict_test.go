@@ -31,6 +31,12 @@ func only(n int, r *compare.Report) *compare.Report {
 	return r
 }
 
+// leaving says that n checks of a report were left out.
+func leaving(n int, r *compare.Report) *compare.Report {
+	r.LeftOut = n
+	return r
+}
+
 func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		report *compare.Report
@@ -41,6 +47,8 @@ func TestVerdict(t *testing.T) {
 		{found(63, 1, "incomplete", compare.Info, 1), "nothing wrong found, but 1 of 63 processes unseen"},
 		{found(1, 1, "incomplete", compare.Info, 1), "unknown: 1 of 1 process unseen"},
 		{only(2, found(63, 0)), "nothing wrong found by 2 of 24 checks"},
+		{leaving(1, only(2, found(63, 0))), "nothing wrong found by 1 of 24 checks"},
+		{leaving(2, found(63, 0)), "nothing wrong found"},
 		{only(2, found(63, 1)), "nothing wrong found by 2 of 24 checks, but 1 of 63 processes unseen"},
 		{found(63, 1, "stale-mount-root", compare.Error, 1), "1 error: 1 cgroup mount shows the wrong tree"},
 		{only(2, found(63, 1, "stale-mount-root", compare.Error, 3)), "3 errors: 3 cgroup mounts show the wrong tree"},
@@ -102,16 +110,17 @@ func TestVerdictFits(t *testing.T) {
 
 func TestCoverage(t *testing.T) {
 	for _, c := range []struct {
-		ns      uint64
-		skipped int
-		checks  int
-		want    string
+		ns              uint64
+		skipped         int
+		checks, leftOut int
+		want            string
 	}{
-		{inspect.InitialCgroupNS, 0, 24, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; the reader's namespace is 4026531835 (initial)"},
-		{4026532611, 1, 2, "3 processes in 1 cgroup namespace, layout hybrid, 2 of 24 checks; 1 process not looked at; the reader's namespace is 4026532611"},
-		{0, 2, 24, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; 2 processes not looked at; the reader's namespace is not known"},
+		{inspect.InitialCgroupNS, 0, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; the reader's namespace is 4026531835 (initial)"},
+		{4026532611, 1, 2, 0, "3 processes in 1 cgroup namespace, layout hybrid, 2 of 24 checks; 1 process not looked at; the reader's namespace is 4026532611"},
+		{4026532611, 1, 24, 2, "3 processes in 1 cgroup namespace, layout hybrid, 22 of 24 checks (left out: 2 of the host as a whole); 1 process not looked at; the reader's namespace is 4026532611"},
+		{0, 2, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; 2 processes not looked at; the reader's namespace is not known"},
 	} {
-		r := only(c.checks, found(3, c.skipped))
+		r := leaving(c.leftOut, only(c.checks, found(3, c.skipped)))
 		r.Reader = inspect.Reader{CgroupNS: c.ns}
 		if got := coverage(r); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)

@@ -193,15 +193,6 @@ func (o *onlooker) examine(ctx context.Context, want inspect.Want, pids []int) (
 	return host, d.Report(), nil
 }
 
-// kind is what tells processes apart that see the same.
-type kind struct {
-	ns      uint64
-	table   inspect.TableKey
-	cgroups *inspect.Cgroups
-}
-
-func kindOf(t inspect.Task) kind { return kind{t.CgroupNS, t.Table(), t.Cgroups} }
-
 // affected has one process of each kind that is found fault with.
 func affected(host *inspect.Host, report *compare.Report) []int {
 	found := map[int]bool{}
@@ -210,11 +201,11 @@ func affected(host *inspect.Host, report *compare.Report) []int {
 			found[pid] = true
 		}
 	}
-	seen := map[kind]bool{}
+	seen := map[inspect.SightKey]bool{}
 	var list []int
 	for _, t := range host.Tasks {
-		if found[t.PID] && !seen[kindOf(t)] && len(list) < maxAlone {
-			seen[kindOf(t)] = true
+		if found[t.PID] && !seen[t.Sight()] && len(list) < maxAlone {
+			seen[t.Sight()] = true
 			list = append(list, t.PID)
 		}
 	}
@@ -224,13 +215,13 @@ func affected(host *inspect.Host, report *compare.Report) []int {
 // compareEach compares one process of each kind that lies outside its
 // namespace's root, since others must prove that.
 func (o *onlooker) compareEach(ctx context.Context, host *inspect.Host) error {
-	seen := map[kind]bool{}
+	seen := map[inspect.SightKey]bool{}
 	searched := 0
 	for _, t := range host.Tasks {
-		if t.CgroupNS == 0 || t.CgroupNS == host.Reader.CgroupNS || seen[kindOf(t)] || searched == maxAlone {
+		if t.CgroupNS == 0 || t.CgroupNS == host.Reader.CgroupNS || seen[t.Sight()] || searched == maxAlone {
 			continue
 		}
-		seen[kindOf(t)] = true
+		seen[t.Sight()] = true
 		s, err := o.fs.Subject(ctx, t.TID, nil)
 		if err != nil || compare.Proven(o.fs.Reader, s) {
 			continue

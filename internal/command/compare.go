@@ -116,12 +116,5 @@ func (in *invocation) roots(ctx context.Context, s *inspect.Subject) (compare.Ro
 
 // settle answers a diagnosis until it has no more questions.
 func (in *invocation) settle(ctx context.Context, d *compare.Diagnosis) error {
-	for q, more := d.Ask(); more; q, more = d.Ask() {
-		answers, err := in.fs.Answer(ctx, q)
-		if err != nil {
-			return err
-		}
-		d.Learn(answers)
-	}
-	return nil
+	return d.Settle(func(q inspect.Questions) (*inspect.Answers, error) { return in.fs.Answer(ctx, q) })
 }

@@ -157,8 +157,9 @@ func TestBounded(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	proc := copied{"0::/\n", someMounts, 30_000}.make(t)
 	for _, command := range []string{"list", "doctor"} {
-		for _, after := range []time.Duration{0, 50, 200} {
-			cmd := exec.Command(lt.Binary(t), command, "--proc", proc, "-J", "-j", "1")
+		for i, after := range []time.Duration{0, 50, 200, 50} {
+			jobs := []string{"1", "1", "1", "99999999999"}[i]
+			cmd := exec.Command(lt.Binary(t), command, "--proc", proc, "-J", "-j", jobs)
 			blocked, stdout, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)

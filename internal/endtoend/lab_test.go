@@ -234,11 +234,11 @@ func (l *keptLab) mend(t *testing.T) {
 func TestLiveLabEnds(t *testing.T) {
 	needs(t, "freezer")
 	untouched(t)
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+	for s, want := range map[syscall.Signal]int{syscall.SIGINT: 0, syscall.SIGTERM: 143, syscall.SIGHUP: 129, syscall.SIGQUIT: 131} {
 		tree := cgroupTree(t)
 		l := keepLab(t, "freezer")
-		if status := l.end(t, s); status != 0 {
-			t.Errorf("%v: exit status %d", s, status)
+		if status := l.end(t, s); status != want {
+			t.Errorf("%v: exit status %d, want %d", s, status, want)
 		}
 		if after := cgroupTree(t); after != tree {
 			t.Errorf("%v left\n%s", s, after)

@@ -13,7 +13,9 @@ import (
 // TestMain makes the test binary one of the tests' own programs where a test
 // runs that.
 func TestMain(m *testing.M) {
-	testscript.Main(atHome{m}, map[string]func(){"unshare-threads": unshareThreads, "many-threads": manyThreads, "measured": measured})
+	testscript.Main(atHome{m}, map[string]func(){
+		"unshare-threads": unshareThreads, "many-threads": manyThreads, "brief-threads": briefThreads, "measured": measured,
+	})
 }
 
 // atHome runs tests in the project's own directory, where its documents and

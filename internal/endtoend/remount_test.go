@@ -105,7 +105,7 @@ func TestLiveRemountOrdinaryUser(t *testing.T) {
 	for _, flags := range [][]string{{"-J"}, {"-J", "--apply"}} {
 		argv := append([]string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", lt.CopyBinary(t, dir), "remount", strconv.Itoa(s.PID)}, flags...)
 		p := planBy(t, lt.Execute(t, argv...))
-		if p.Outcome != "refused" || p.Refusal == "" || p.Hint != "run it as root on the host, outside of any sandbox that denies it" {
+		if p.Outcome != "refused" || p.Refusal == "" || !strings.HasPrefix(p.Hint, "run it as root on the host") {
 			t.Errorf("%s", dump(p))
 		}
 	}

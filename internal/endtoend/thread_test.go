@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -130,5 +133,51 @@ func TestLiveThreadShares(t *testing.T) {
 	f := doctor(t, s.PID).one(t, "stale-mount-root", "error", "freezer", s.PID)
 	if f.Remedy.Safe == nil || *f.Remedy.Safe || len(f.Remedy.Steps) > 0 || !strings.Contains(strings.Join(f.Remedy.Notes, " "), strconv.Itoa(unix.Getpid())) {
 		t.Errorf("%s", dump(f))
+	}
+}
+
+// briefThreads is a program whose threads start and end all the time: of fifty,
+// each lives for a millisecond.
+func briefThreads() {
+	for range 50 {
+		go func() {
+			for {
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					runtime.LockOSThread() // and never unlocked: the thread ends
+					_ = unix.Nanosleep(&unix.Timespec{Nsec: 1e6}, nil)
+				}()
+				<-ended
+			}
+		}()
+	}
+	select {}
+}
+
+// A process whose threads come and go is no stranger to itself: a thread that
+// ends while it is read uses nobody's mount namespace.
+func TestLiveBriefThreads(t *testing.T) {
+	needs(t, "freezer")
+	s := boxed(t, lt.NewHost(t), lt.NewCgroup(t, "freezer"))
+	freshOthers(t, s, "freezer")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "brief-threads")
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	pid := s.Background("brief-threads", program)
+	time.Sleep(2100 * time.Millisecond) // doctor waits for what has just been started
+	for i := range runs(t, 40) {
+		f := doctor(t, pid).one(t, "stale-mount-root", "error", "freezer", pid)
+		if !isTrue(f.Remedy.Safe) || len(f.Remedy.Steps) == 0 {
+			t.Errorf("doctor, run %d: %s", i, dump(f))
+		}
+		if r := lt.Run(t, "remount", strconv.Itoa(pid)); r.Status != 1 || !strings.HasPrefix(r.Stdout, "1 cgroup mount can be mended;") {
+			t.Errorf("remount, run %d: exit status %d\n%s%s", i, r.Status, r.Stderr, r.Stdout)
+		}
 	}
 }

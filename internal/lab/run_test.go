@@ -296,6 +296,7 @@ func TestLookUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"HOME=" + a, "PATH=" + a + ":" + b}
+	t.Chdir(b)
 	for _, c := range []struct {
 		program, want, why string
 		env                []string
@@ -305,7 +306,13 @@ func TestLookUp(t *testing.T) {
 		{"missing", "", "not found", env},
 		{"", "", "not found", env},
 		{"sh", "", "not found", env},
-		{"sh", "", "not found", nil},
+		{"text", "", "permission denied", []string{"PATH=" + a, "PATH=" + b}},
+		{"program", "", "is a directory", []string{"PATH=" + a + "/text:" + a}},
+		// Without a PATH there is a default one, and an empty element is where one is.
+		{"sh", "/bin/sh", "", []string{"HOME=" + a + ":" + b}},
+		{"program", "", "not found", nil},
+		{"program", "./program", "", []string{"PATH="}},
+		{"program", "./program", "", []string{"PATH=" + a + ":"}},
 		{b + "/program", b + "/program", "", nil},
 		{a + "/program", a + "/program", "is a directory", env},
 		{a + "/missing", a + "/missing", "no such file", env},

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -228,7 +229,7 @@ func (w *walk) keep() error {
 	}
 	select {
 	case <-w.ctx.Done():
-		return nil
+		return w.ended()
 	case <-w.sub.gone:
 		return w.sub.died()
 	case <-w.sub2.gone:
@@ -236,4 +237,14 @@ func (w *walk) keep() error {
 	case <-w.outside.gone:
 		return w.outside.died()
 	}
+}
+
+// ended is why the waiting ended: nothing if it was by a Ctrl-C or by the
+// caller, as it should.
+func (w *walk) ended() error {
+	var by *Interrupted
+	if errors.As(context.Cause(w.ctx), &by) && by.Signal != unix.SIGINT {
+		return by
+	}
+	return nil
 }

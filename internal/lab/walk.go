@@ -69,7 +69,7 @@ type WalkConfig struct {
 	// Hierarchy is a label: "freezer", "cpu,cpuacct" (or one of them),
 	// "name=systemd" or "systemd", "unified".
 	Hierarchy string
-	// Keep stops before the mending and waits until a signal comes or ctx ends.
+	// Keep stops before the mending and waits for SIGINT or the end of ctx.
 	Keep bool
 	// Kept is called once, when the walk begins to wait; an error ends it.
 	Kept func(Kept) error
@@ -92,8 +92,8 @@ type WalkConfig struct {
 // catches them itself, so that ctx need not. The end of ctx ends it with its
 // cause, an error of tell with that error. SIGPIPE is caught so that a reader's
 // going away is such an error, too. Whatever the return, all that was made is
-// gone by then, or the error is of kind ErrLeft. With Keep, a signal or the end
-// of ctx while it waits is the normal end. Other errors are *Error:
+// gone by then, or the error is of kind ErrLeft. With Keep, SIGINT or the end of
+// ctx while it waits is the normal end. Other errors are *Error:
 // ErrNoHierarchy, ErrReadOnly, ErrPrivilege, ErrKernel.
 func Walk(ctx context.Context, c WalkConfig, tell func(Step) error) (ok bool, err error) {
 	if c.Proc == "" {

@@ -134,6 +134,22 @@ func (w *world) view() string {
 	return strings.Join(lines, "\n")
 }
 
+// If the old mount cannot be taken away, it stays; and the mount that it lies on
+// stays the slave that it was made, of which a note tells.
+func TestLiveFailureToTakeAway(t *testing.T) {
+	w := newWorld(t, "freezer")
+	w.host.Do("mount --make-rshared /")
+	w.spawn()
+	optional := w.propagation()
+	p := w.plan()
+	p.sys = failing("umount", 1, unix.EIO)
+	m := at(t, w.apply(p).Plan, w.point)
+	if m.State != Unchanged || m.Error == "" || len(m.Notes) != 1 || !strings.Contains(m.Notes[0], "was shared and is a slave now") {
+		t.Errorf("%s", dump(m))
+	}
+	w.onlyOneSlave(optional, true)
+}
+
 // The failure between taking the old mount away and moving the fresh one in,
 // and, once that cannot be undone, what is told.
 func TestLiveFailureBetween(t *testing.T) {

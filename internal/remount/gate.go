@@ -35,7 +35,7 @@ func (r *reading) gate(ctx context.Context, p *Plan) error {
 	if refusal.Why != "" && !with.First && !with.Reader { // the host is no list of processes
 		p.Sharers = r.sharers(with.Others)
 	}
-	if own, theirs := r.host.Own, r.subject.Host.Mounts; own != nil && own.RootDev != "" && (own.RootDev != theirs.RootDev || own.RootDir != theirs.RootDir) {
+	if r.subject.Host.Mounts.OtherRoot(r.host.Own) {
 		p.Notes = append(p.Notes, "its root file system is not the reader's: if a container runtime made these mounts, it makes them so again at the next start, so configure it there too")
 	}
 	// A user namespace that owns the mount namespace keeps the mounts which

@@ -95,12 +95,9 @@ func (r *reading) readHost(ctx context.Context) (err error) {
 
 func (r *reading) searchRoots(ctx context.Context) (compare.Roots, error) {
 	d := compare.NewRootSearch(r.host, r.subject.Process.PID)
-	for q, more := d.Ask(); more; q, more = d.Ask() {
-		a, err := r.fs.Answer(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		d.Learn(a)
+	err := d.Settle(func(q inspect.Questions) (*inspect.Answers, error) { return r.fs.Answer(ctx, q) })
+	if err != nil {
+		return nil, err
 	}
 	return d.Roots(r.subject.Process.CgroupNS), nil
 }
