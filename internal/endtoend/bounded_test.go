@@ -20,9 +20,9 @@ import (
 	lt "nsinspect/internal/livetest"
 )
 
-// measured is a program that runs another one, of this binary's, and tells how
-// large that grew: the kernel counts for a process also how large the one was
-// that started it, and the tests' own is large.
+// measured is a program that runs another one, and tells how large that grew and
+// how much processor time it took: the kernel counts for a process also how
+// large the one was that started it, and the tests' own is large.
 func measured() {
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -32,12 +32,14 @@ func measured() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	fmt.Fprintf(os.Stderr, "peak %d KiB\n", cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
-	os.Exit(cmd.ProcessState.ExitCode())
+	state := cmd.ProcessState
+	fmt.Fprintf(os.Stderr, "peak %d KiB in %d us\n", state.SysUsage().(*syscall.Rusage).Maxrss, (state.UserTime() + state.SystemTime()).Microseconds())
+	os.Exit(state.ExitCode())
 }
 
-// measure runs nsinspect and returns its peak memory in MiB beside what it did.
-func measure(t *testing.T, args ...string) (lt.Result, int) {
+// measure runs nsinspect and returns its peak memory in MiB and its processor
+// time beside what it did.
+func measure(t *testing.T, args ...string) (r lt.Result, mib int, took time.Duration) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", append([]string{lt.Binary(t)}, args...)...)
 	cmd.Args[0] = "measured"
@@ -51,11 +53,12 @@ func measure(t *testing.T, args ...string) (lt.Result, int) {
 	if at < 0 {
 		t.Fatalf("%v: %s%s", args, stdout.String(), stderr.String())
 	}
-	var kib int
-	if _, err := fmt.Sscanf(stderr.String()[at:], "peak %d KiB", &kib); err != nil {
+	var kib, us int
+	if _, err := fmt.Sscanf(stderr.String()[at:], "peak %d KiB in %d us", &kib, &us); err != nil {
 		t.Fatal(err)
 	}
-	return lt.Result{Stdout: stdout.String(), Stderr: stderr.String()[:at], Status: cmd.ProcessState.ExitCode()}, kib / 1024
+	r = lt.Result{Stdout: stdout.String(), Stderr: stderr.String()[:at], Status: cmd.ProcessState.ExitCode()}
+	return r, kib / 1024, time.Duration(us) * time.Microsecond
 }
 
 // copied makes a copy of a procfs of processes that are all alike.
@@ -137,9 +140,7 @@ func TestBounded(t *testing.T) {
 				if command == "compare" || command == "show" {
 					args = append(args, "1")
 				}
-				start := time.Now()
-				r, mib := measure(t, args...)
-				took := time.Since(start)
+				r, mib, took := measure(t, args...)
 				if r.Status != 0 || r.Stderr != "" || !json.Valid([]byte(r.Stdout)) {
 					t.Errorf("%s: status %d: %.200s %.200s", command, r.Status, r.Stderr, r.Stdout)
 				}
