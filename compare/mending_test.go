@@ -29,6 +29,7 @@ func TestRefusal(t *testing.T) {
 		{"the host's", Sharing{First: true, Reader: true, Others: []inspect.Task{other}}, reader, task, "is the host's", "unshare -C -m", yes},
 		{"the reader's", Sharing{Reader: true, Others: []inspect.Task{other}}, reader, task, "that of nsinspect itself", "unshare -C -m", yes},
 		{"the reader's, in its cgroup namespace", Sharing{Reader: true}, inside, task, "that of nsinspect itself", "in another mount namespace", no},
+		{"the reader itself", Sharing{Reader: true}, inside, inspect.Task{PID: 10, TID: 10, CgroupNS: box, MntNS: 5}, "that of nsinspect itself", "'nsinspect remount PID' in another mount namespace", no},
 		{"the initial one, and the reader's", Sharing{Reader: true}, reader, inspect.Task{PID: 70, CgroupNS: host, MntNS: 1}, "that of nsinspect itself", "unshare -C -m", yes},
 		{"the reader's, and others'", Sharing{Reader: true, Others: []inspect.Task{other}}, inside, task, "(80)", "restart it with a mount namespace of its own: unshare -m", yes},
 		{"others'", Sharing{Others: []inspect.Task{other, other}}, reader, task, "(80)", "unshare -m", yes},

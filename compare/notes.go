@@ -66,7 +66,7 @@ func (d *Diagnosis) readerNotInitial() []*Finding {
 	}
 	f := &Finding{
 		CgroupNS: r.CgroupNS, PID: r.PID, PIDs: []int{}, Evidence: map[string]any{}, task: d.reader(),
-		Message: fmt.Sprintf("the reader is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
+		Message: fmt.Sprintf("nsinspect is itself in the private cgroup namespace %d: what is called host view here is that namespace's view, and of other namespaces it can know less", r.CgroupNS),
 		Verify:  []string{"nsinspect", "doctor"},
 	}
 	f.Remedy.Notes = []string{"run it in the initial cgroup namespace to see the host"}

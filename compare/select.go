@@ -44,18 +44,27 @@ func Select(only, skip []string) ([]Check, error) {
 	return chosen, nil
 }
 
-// near is the one check whose name begins as this one ends, in whole words, or
-// else the one from which it is fewest slips of the pen away, and two at most.
+// near is the check whose name is nearest.
 func near(name string) string {
+	var names []string
+	for _, c := range Checks {
+		names = append(names, c.Name)
+	}
+	return Near(name, names)
+}
+
+// Near is the one of the names that begins with this one, in whole words, or
+// else the one from which it is fewest slips of the pen away, and two at most.
+func Near(name string, names []string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	var begins []string
 	closest, least := "", 3
-	for _, c := range Checks {
-		if strings.HasPrefix(c.Name, name+"-") {
-			begins = append(begins, c.Name)
+	for _, candidate := range names {
+		if strings.HasPrefix(candidate, name+"-") {
+			begins = append(begins, candidate)
 		}
-		if n := slips(name, c.Name); n < least {
-			closest, least = c.Name, n
+		if n := slips(name, candidate); n < least {
+			closest, least = candidate, n
 		}
 	}
 	if closest == "" && len(begins) == 1 {

@@ -138,7 +138,12 @@ func (s Sharing) Refusal(r inspect.Reader, t inspect.Task) Refusal {
 	case !r.WholeHost:
 		return Refusal{"whether processes outside this PID namespace use its mount namespace could not be found out", "run it on the host, with its own /proc", nil}
 	case s.Reader:
-		return Refusal{"its mount namespace is that of nsinspect itself, which changes nothing of its own", fmt.Sprintf("run 'nsinspect remount %d' in another mount namespace of the host", t.TID), truth(false)}
+		const where = "in another mount namespace of the host"
+		hint := fmt.Sprintf("run 'nsinspect remount %d' %s", t.TID, where)
+		if t.PID == r.PID { // which is nobody's by then
+			hint = "run 'nsinspect remount PID' " + where + ", with the PID of a process here that lives on, such as your shell's"
+		}
+		return Refusal{"its mount namespace is that of nsinspect itself, which changes nothing of its own", hint, truth(false)}
 	}
 	return Refusal{}
 }

@@ -31,7 +31,7 @@ var Verdicts = []struct {
 	{VerdictStale, "the mount shows a tree above the namespace's root directory"},
 	{VerdictForeign, "the mount shows a neighbour's tree"},
 	{VerdictUnreachable, "no visible mount contains the process's cgroup"},
-	{VerdictUnknown, "the reader could not look"},
+	{VerdictUnknown, "nsinspect could not look"},
 	{VerdictNone, "no mount of the hierarchy is visible"},
 	{VerdictSub, "healthy: the mount shows a part of the namespace's tree"},
 	{VerdictOK, "healthy: the mount shows the namespace's own root directory"},

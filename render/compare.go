@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"nsinspect/compare"
 	"nsinspect/inspect"
@@ -12,13 +13,18 @@ import (
 // differ or have a fault, all with Wide; then how its namespace sees the peers.
 func CompareTable(w io.Writer, r inspect.Reader, c *compare.Comparison, o Options) error {
 	if !o.NoHeaders {
-		if _, err := fmt.Fprintln(w, headline(r, c)); err != nil {
+		var b strings.Builder
+		for _, line := range headline(r, c) {
+			prose(&b, "", line, "  ", o)
+		}
+		if _, err := io.WriteString(w, b.String()); err != nil {
 			return err
 		}
 	}
 	t := table{
 		header:   []string{"ID", "CONTROLLERS", "HOST PATH", "NAMESPACE PATH", "ROOT DIRECTORY", "MOUNT POINT", "HOST ROOT", "NAMESPACE ROOT", "VERDICT"},
 		flexible: []int{2, 3, 4, 5, 6, 7},
+		paint:    func(cell string) string { return paintVerdict(cell, o) },
 	}
 	shown := map[string]bool{}
 	hidden := 0
@@ -43,39 +49,48 @@ func CompareTable(w io.Writer, r inspect.Reader, c *compare.Comparison, o Option
 	return strayThreads(w, c.Threads, o)
 }
 
+// paintVerdict colours a fault as doctor does.
+func paintVerdict(cell string, o Options) string {
+	switch compare.Verdict(cell) {
+	case compare.VerdictDead, compare.VerdictStale, compare.VerdictUnreachable:
+		return severityColour(cell, compare.Error, o)
+	case compare.VerdictForeign:
+		return severityColour(cell, compare.Warning, o)
+	}
+	return cell
+}
+
 // unremarkable tells whether both views agree and nothing is wrong.
 func unremarkable(h *compare.HierarchyView) bool {
 	return h.Verdict.Healthy() && h.HostPath == h.NamespacePath
 }
 
-func headline(r inspect.Reader, c *compare.Comparison) string {
+// headline says who it is, and whose view is called the host's where it is not.
+func headline(r inspect.Reader, c *compare.Comparison) []string {
 	line := who(c.Process) + ": "
 	switch {
 	case c.Namespace == 0:
 		line += "its cgroup namespace is not known"
 	case c.SameAsReader:
-		line += fmt.Sprintf("cgroup namespace %d, the reader's own%s", c.Namespace, initial(c.Namespace))
+		line += fmt.Sprintf("cgroup namespace %d, nsinspect's own too%s", c.Namespace, initial(c.Namespace))
 	default:
-		line += fmt.Sprintf("cgroup namespace %d%s; the reader's is %s", c.Namespace, initial(c.Namespace), readerNS(r))
+		line += fmt.Sprintf("cgroup namespace %d%s; nsinspect's own is %s", c.Namespace, initial(c.Namespace), readerNS(r))
 	}
+	lines := []string{line}
 	switch {
 	case c.Known == compare.Likely:
-		line += "\nits view could not be entered and is only likely: " + Text(c.Reason)
+		lines = append(lines, "its view could not be entered and is only likely: "+Text(c.Reason))
 	case c.Known == compare.Unknown && c.Reason != "":
-		line += "\nits view, of itself and of others, is not known: " + Text(c.Reason)
+		lines = append(lines, "its view, of itself and of others, is not known: "+Text(c.Reason))
 	}
-	return line + hostOf(r)
-}
-
-// hostOf says whose view is called the host's, where it is not the host's.
-func hostOf(r inspect.Reader) string {
 	switch {
 	case r.Initial():
-		return ""
 	case r.CgroupNS == 0:
-		return "\nwhat is called host is the reader's view, and it is not known whether that is the host's"
+		lines = append(lines, "what is called host is nsinspect's own view, and it is not known whether that is the host's")
+	default:
+		lines = append(lines, fmt.Sprintf("what is called host is nsinspect's own view from cgroup namespace %d, not the host's", r.CgroupNS))
 	}
-	return fmt.Sprintf("\nwhat is called host is the reader's view from cgroup namespace %d, not the host's own", r.CgroupNS)
+	return lines
 }
 
 func initial(ns uint64) string {

@@ -16,8 +16,8 @@ func TestCompareHost(t *testing.T) {
 		want string
 	}{
 		{inspect.InitialCgroupNS, ""},
-		{4026532700, "what is called host is the reader's view from cgroup namespace 4026532700, not the host's own\n"},
-		{0, "what is called host is the reader's view, and it is not known whether that is the host's\n"},
+		{4026532700, "what is called host is nsinspect's own view from cgroup namespace 4026532700, not the host's\n"},
+		{0, "what is called host is nsinspect's own view, and it is not known whether that is the host's\n"},
 	} {
 		text := compared(t, inspect.Reader{CgroupNS: c.ns}, &compare.Comparison{Namespace: 4026532800, Known: compare.Entered}, Options{})
 		if _, below, _ := strings.Cut(text, "\n"); below != c.want {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/fatih/color"
 
@@ -34,10 +33,30 @@ func foldOf(f *compare.Finding) (key fold, after int) {
 }
 
 // DoctorText writes a report for people: the verdict, then each finding with
-// whom it touches, what it means, how it was confirmed and what mends it.
+// whom it touches, what it means, how it was confirmed and what mends it; then
+// what was looked at. With NoHeaders it has the findings alone.
 func DoctorText(w io.Writer, r *compare.Report, o Options) error {
 	var b strings.Builder
-	fmt.Fprintln(&b, paint(verdict(r), r, o))
+	if !o.NoHeaders {
+		fmt.Fprintf(&b, "%s\n\n", paint(verdict(r), r, o))
+	}
+	findings(&b, r, o)
+	if o.Wide {
+		if err := checks(&b, r, o); err != nil {
+			return err
+		}
+	}
+	text := strings.TrimSuffix(b.String(), "\n")
+	if !o.NoHeaders {
+		prose(&b, "", coverage(r), indent, o)
+		text = b.String()
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// findings are told one by one, each with a blank line behind it.
+func findings(b *strings.Builder, r *compare.Report, o Options) {
 	left := map[fold]int{}
 	for i := range r.Findings {
 		key, _ := foldOf(&r.Findings[i])
@@ -49,21 +68,12 @@ func DoctorText(w io.Writer, r *compare.Report, o Options) error {
 		key, after := foldOf(f)
 		left[key]--
 		if told[key]++; told[key] <= after || o.Wide {
-			fmt.Fprintln(&b)
-			finding(&b, f, o)
+			finding(b, f, o)
+			fmt.Fprintln(b)
 		} else if left[key] == 0 {
-			fmt.Fprintf(&b, "\n%-7s  %s  %d more like these: -o wide shows them\n", f.Severity, f.Check, told[key]-after)
+			fmt.Fprintf(b, "%-7s  %s  %d more like these: -o wide shows them\n\n", f.Severity, f.Check, told[key]-after)
 		}
 	}
-	if o.Wide {
-		if err := checks(&b, r, o); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintln(&b)
-	prose(&b, coverage(r), o)
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 func many(n int, one, more string) string {
@@ -119,31 +129,18 @@ func finding(b *strings.Builder, f *compare.Finding, o Options) {
 	lead := severityColour(fmt.Sprintf("%-7s", f.Severity), f.Severity, o) + "  " + f.Check + "  "
 	place := location(f)
 	if place == "" {
-		prose(b, lead+Text(f.Message), o)
+		prose(b, lead, Text(f.Message), indent, o)
 	} else {
-		fmt.Fprintf(b, "%s%s\n", lead, place)
+		prose(b, lead, place, indent, o)
 		if ns := namespaces(f); ns != "" {
-			fmt.Fprintf(b, "%s%s\n", indent, ns)
+			prose(b, indent, ns, indent, o)
 		}
-		prose(b, indent+Text(f.Message), o)
+		prose(b, indent, Text(f.Message), indent, o)
 	}
 	if c := confirmation(f); c != "" {
-		prose(b, indent+c, o)
+		prose(b, indent, c, indent, o)
 	}
 	remedy(b, f, o)
-}
-
-// prose writes a line that is read and not pasted: a terminal gets it broken
-// between words.
-func prose(b *strings.Builder, line string, o Options) {
-	if o.Width <= 2*len(indent) || utf8.RuneCountInString(line) <= o.Width {
-		fmt.Fprintln(b, line)
-		return
-	}
-	begin := min(len(indent), len(line))
-	var rest strings.Builder
-	wrap(&rest, line[begin:], indent, o.Width)
-	b.WriteString(line[:begin] + strings.TrimPrefix(rest.String(), indent))
 }
 
 // location says where and of whom: "/sys/fs/cgroup/freezer as 24437 bash and 2
@@ -189,7 +186,11 @@ func namespaces(f *compare.Finding) string {
 
 func confirmation(f *compare.Finding) string {
 	if f.Confirmed != nil && *f.Confirmed && f.Mount != nil {
-		return fmt.Sprintf("confirmed: %s there does not list %d", Text(fmt.Sprint(f.Evidence["list"])), f.Thread())
+		who := fmt.Sprintf("PID %d", f.PID)
+		if f.Thread() != f.PID {
+			who = fmt.Sprintf("thread %d", f.Thread())
+		}
+		return fmt.Sprintf("confirmed: %s is not in %s there", who, Text(fmt.Sprint(f.Evidence["list"])))
 	}
 	if why, ok := f.Evidence["not_confirmed"].(string); ok && f.Severity != compare.Info && aboutMount(f) {
 		return "not confirmed by a second way: " + Text(why)
@@ -203,20 +204,22 @@ func aboutMount(f *compare.Finding) bool { return f.Mount != nil && f.Check != "
 
 func remedy(b *strings.Builder, f *compare.Finding, o Options) {
 	r := &f.Remedy
-	switch {
-	case len(r.Steps) == 0:
+	if len(r.Steps) == 0 {
 		for _, note := range r.Notes {
-			prose(b, indent+"note: "+Text(note), o)
+			prose(b, indent, "note: "+Text(note), indent, o)
 		}
-		if len(r.Command) == 0 {
-			return
+		if len(r.Command) > 0 { // on a line of its own, which nothing breaks
+			fmt.Fprintf(b, "%s%s\n%s  %s\n", indent, willDo(r.Command), indent, Shell(r.Command))
 		}
-		fmt.Fprintf(b, "%s%s %s\n", indent, willDo(r.Command), Shell(r.Command))
-	case len(r.Command) == 0:
-		fmt.Fprintf(b, "%smend it (%s), as root on the host:\n", indent, Text(strings.Join(r.Notes, "; ")))
-	default:
-		fmt.Fprintf(b, "%smend it (%s): %s, or by hand\n", indent, Text(strings.Join(r.Notes, "; ")), Shell(r.Command))
+		return
 	}
+	why, where := "mend it ("+Text(strings.Join(r.Notes, "; "))+")", ", as root on the host:"
+	if len(r.Command) > 0 {
+		prose(b, indent, why+":", indent, o)
+		fmt.Fprintf(b, "%s  %s\n", indent, Shell(r.Command))
+		why = "or by hand"
+	}
+	prose(b, indent, why+where, indent, o)
 	for i, step := range r.Steps {
 		end := " &&"
 		if i == len(r.Steps)-1 { // what test(1) does not say; nothing may follow, since this can fail
@@ -265,5 +268,7 @@ func checks(b *strings.Builder, r *compare.Report, o Options) error {
 	for _, c := range r.Checks {
 		t.add(c.Check, fmt.Sprint(c.Examined), fmt.Sprint(c.Findings))
 	}
-	return part(b, &t, o)
+	err := t.write(b, o)
+	fmt.Fprintln(b)
+	return err
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/fatih/color"
 
@@ -35,11 +34,21 @@ func explanation(check string) []passage {
 	return list
 }
 
-// ExplainTable writes a line for each check.
+// ExplainTable writes a line for each check: the first sentence on it.
 func ExplainTable(w io.Writer, checks []compare.Check, o Options) error {
-	t := table{header: []string{"CHECK", "SEVERITY", "ALSO"}}
+	t := table{
+		header:   []string{"CHECK", "SEVERITY", "LOOKS FOR"},
+		flexible: []int{2},
+		lists:    map[int]itemList{2: {separator: " "}},
+	}
 	for _, c := range checks {
-		t.add(c.Name, string(c.Severity), string(c.Also))
+		severity := string(c.Severity)
+		if c.Also != "" {
+			severity += "," + string(c.Also)
+		}
+		sentence, _, _ := strings.Cut(explanation(c.Name)[0].text, ". ")
+		// The sentence is as it is: awk finds the names before it.
+		t.rows = append(t.rows, []string{c.Name, severity, strings.TrimSuffix(sentence, ".")})
 	}
 	return t.write(w, o)
 }
@@ -80,48 +89,9 @@ func page(b *strings.Builder, text string, width int) {
 		case fenced:
 			fmt.Fprintf(b, "    %s\n", line)
 		default:
-			wrap(b, line, "  ", width)
+			wrap(b, "  ", line, "  ", width)
 		}
 	}
-}
-
-// wrap breaks a line between words, each piece behind the indent. Code, which
-// stands between backquotes, is one word.
-func wrap(b *strings.Builder, line, indent string, width int) {
-	column := 0
-	for _, word := range words(line) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case column == 0:
-			b.WriteString(indent)
-			column = len(indent)
-		case column+1+n > width:
-			b.WriteString("\n" + indent)
-			column = len(indent)
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += n
-	}
-	b.WriteByte('\n')
-}
-
-// words splits at single blanks: more than one belong to a name that has them.
-func words(line string) []string {
-	var list []string
-	code, whole := false, false
-	for i, piece := range strings.Split(line, " ") {
-		if i > 0 && (whole || piece == "") {
-			list[len(list)-1] += " " + piece
-		} else {
-			list = append(list, piece)
-		}
-		code = code != (strings.Count(piece, "`")%2 == 1)
-		whole = code || piece == ""
-	}
-	return list
 }
 
 type jsonExplanation struct {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -38,6 +39,28 @@ func TestWordsKeepBlanks(t *testing.T) {
 	} {
 		if got := strings.Join(words(c.line), "|"); got != c.want {
 			t.Errorf("%q is split into %q, want %q", c.line, got, c.want)
+		}
+	}
+}
+
+// TestExplainTableFits: on a terminal each check has its line, and the sentence is
+// cut between words.
+func TestExplainTableFits(t *testing.T) {
+	table := func(o Options) []string {
+		var b strings.Builder
+		if err := ExplainTable(&b, compare.Checks, o); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	}
+	whole, wide, narrow := table(Options{}), table(Options{Width: 80, Wide: true}), table(Options{Width: 80})
+	if len(whole) != len(compare.Checks)+1 || len(narrow) != len(whole) || !slices.Equal(whole, wide) {
+		t.Fatalf("%d checks have %d lines, %d on a terminal", len(compare.Checks), len(whole), len(narrow))
+	}
+	for i, line := range narrow {
+		begin, cut := strings.CutSuffix(line, " …")
+		if utf8.RuneCountInString(line) > 80 || !strings.HasPrefix(whole[i]+" ", begin+" ") || cut == (whole[i] == begin) {
+			t.Errorf("%q of %q", line, whole[i])
 		}
 	}
 }

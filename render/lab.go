@@ -36,9 +36,9 @@ type Kept struct {
 
 // LabStep writes a step: what it does, the command that it equals, and what the
 // kernel answered.
-func LabStep(w io.Writer, s Step) error {
+func LabStep(w io.Writer, s Step, o Options) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%2d  %s\n", s.Number, Text(s.Title))
+	prose(&b, fmt.Sprintf("%2d  ", s.Number), Text(s.Title), "    ", o)
 	prompt := "#"
 	if s.Where != "host" {
 		prompt = s.Where + "#"
@@ -50,10 +50,10 @@ func LabStep(w io.Writer, s Step) error {
 		}
 	}
 	if !s.OK {
-		fmt.Fprintf(&b, "    not the answer that was expected: %s\n", Text(s.Expected))
+		prose(&b, "    ", "not the answer that was expected: "+Text(s.Expected), "    ", o)
 	}
 	if s.Note != "" {
-		fmt.Fprintf(&b, "    (%s)\n", Text(s.Note))
+		prose(&b, "    ", "("+Text(s.Note)+")", "    ", o)
 	}
 	b.WriteByte('\n')
 	_, err := io.WriteString(w, b.String())
@@ -61,9 +61,10 @@ func LabStep(w io.Writer, s Step) error {
 }
 
 // LabKept writes what to try in another terminal.
-func LabKept(w io.Writer, k Kept) error {
+func LabKept(w io.Writer, k Kept, o Options) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kept in %s: process %d in sub, %d in sub2, %d outside both\ntry in another terminal:\n", Text(k.Cgroup), k.Sub, k.Sub2, k.Outside)
+	prose(&b, "", fmt.Sprintf("kept in %s: process %d in sub, %d in sub2, %d outside both", Text(k.Cgroup), k.Sub, k.Sub2, k.Outside), "  ", o)
+	b.WriteString("try in another terminal:\n")
 	for _, argv := range k.Commands {
 		fmt.Fprintf(&b, "  %s\n", Shell(argv))
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"nsinspect/compare"
@@ -19,12 +20,13 @@ type List struct {
 }
 
 // ListTable writes a line for each cgroup namespace. Root directories other
-// than / are named by hierarchy; with Wide all are.
+// than / are named by hierarchy unless all are the same; with Wide all are.
 func ListTable(w io.Writer, l *List, o Options) error {
 	t := table{
 		header:   []string{"NS", "INITIAL", "NPROCS", "PID", "USER", "COMMAND", "ROOT DIRECTORIES", "PIDS"},
 		flexible: []int{6, 7},
-		lists:    map[int]itemList{6: {separator: ";"}, 7: {separator: ",", numbers: true}},
+		lists:    map[int]itemList{6: {separator: ";", counted: true}, 7: {separator: ","}},
+		minor:    1,
 	}
 	for i := range l.Namespaces {
 		n := &l.Namespaces[i]
@@ -38,9 +40,9 @@ func ListTable(w io.Writer, l *List, o Options) error {
 	return t.write(w, o)
 }
 
-// roots is "freezer=/sub;memory=/x", or "/" if all are the hierarchies' own.
+// roots is "freezer=/sub;memory=/x", or one path if all are the same.
 func roots(n *compare.NamespaceSummary, all bool) string {
-	var parts []string
+	var parts, paths []string
 	for _, r := range n.Roots {
 		path := r.Path
 		switch {
@@ -49,15 +51,16 @@ func roots(n *compare.NamespaceSummary, all bool) string {
 		case r.Known == compare.Likely:
 			path = "?" + path
 		}
+		paths = append(paths, path)
 		if all || path != "/" {
 			parts = append(parts, r.Hierarchy.Label+"="+path)
 		}
 	}
-	switch {
-	case len(n.Roots) == 0:
+	switch same := slices.Compact(paths); {
+	case len(same) == 0:
 		return "?"
-	case len(parts) == 0:
-		return "/"
+	case len(same) == 1 && !all:
+		return same[0]
 	}
 	return strings.Join(parts, ";")
 }

@@ -99,8 +99,10 @@ func (r *Remount) tally() (t tally, outcome string) {
 func RemountText(w io.Writer, r *Remount, o Options) error {
 	var b strings.Builder
 	t, outcome := r.tally()
-	fmt.Fprintln(&b, paintOutcome(remountVerdict(t, outcome, r.Applied), outcome, o))
-	fmt.Fprintf(&b, "%s: cgroup namespace %s, mount namespace %s\n", who(r.Process), inode(r.Process.CgroupNS), inode(r.Process.MntNS))
+	if !o.NoHeaders {
+		fmt.Fprintln(&b, paintOutcome(remountVerdict(t, outcome, r.Applied), outcome, o))
+		prose(&b, "", fmt.Sprintf("%s: cgroup namespace %s, mount namespace %s", who(r.Process), inode(r.Process.CgroupNS), inode(r.Process.MntNS)), "  ", o)
+	}
 	if err := refusal(&b, r, o); err != nil {
 		return err
 	}
@@ -108,13 +110,13 @@ func RemountText(w io.Writer, r *Remount, o Options) error {
 		return err
 	}
 	for i := range r.Mounts {
-		remountDetails(&b, &r.Mounts[i], r)
+		remountDetails(&b, &r.Mounts[i], r, o)
 	}
 	for i, note := range r.Notes {
 		if i == 0 {
 			fmt.Fprintln(&b)
 		}
-		fmt.Fprintf(&b, "note: %s\n", Text(note))
+		prose(&b, "note: ", Text(note), "  ", o)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -168,7 +170,9 @@ func refusal(b *strings.Builder, r *Remount, o Options) error {
 	if r.Refusal == "" {
 		return nil
 	}
-	fmt.Fprintf(b, "\nwhy:     %s\ninstead: %s\n", Text(r.Refusal), Text(r.Hint))
+	fmt.Fprintln(b)
+	prose(b, "why:     ", Text(r.Refusal), indent, o)
+	prose(b, "instead: ", Text(r.Hint), indent, o)
 	t := table{header: []string{"PID", "COMMAND", "CGROUP NS"}}
 	for i, s := range r.Sharers {
 		if i < mostSharers || o.Wide {
@@ -232,7 +236,7 @@ func (m *RemountMount) afterwards(applied bool) string {
 }
 
 // remountDetails tells of one mount how it is done, or why not.
-func remountDetails(b *strings.Builder, m *RemountMount, r *Remount) {
+func remountDetails(b *strings.Builder, m *RemountMount, r *Remount, o Options) {
 	var lines []string
 	if !r.Applied {
 		lines = m.Steps
@@ -254,6 +258,6 @@ func remountDetails(b *strings.Builder, m *RemountMount, r *Remount) {
 	}
 	fmt.Fprintf(b, "\n%s\n", Text(m.MountPoint))
 	for _, line := range lines {
-		fmt.Fprintf(b, "  %s\n", Text(line))
+		prose(b, "  ", Text(line), "    ", o)
 	}
 }

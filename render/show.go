@@ -32,7 +32,8 @@ func ShowTable(w io.Writer, s *inspect.Subject, o Options) error {
 	mounts := table{
 		header:   []string{"MOUNT", "PARENT", "HIERARCHY", "MOUNT POINT", "HOST ROOT", "VISIBLE", "OPTIONS", "PROPAGATION"},
 		flexible: []int{3, 4, 6},
-		lists:    map[int]itemList{6: {separator: ","}},
+		lists:    map[int]itemList{6: {separator: ",", counted: true}},
+		minor:    2,
 	}
 	for _, m := range showMounts(s) {
 		visible := "yes"

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/olekukonko/tablewriter"
@@ -34,6 +34,11 @@ type table struct {
 	flexible []int
 	// lists are those of them whose cells are lists, which are cut between items.
 	lists map[int]itemList
+	// minor is how many of the last columns are left out before the table is
+	// given up.
+	minor int
+	// paint, if there is one, colours a cell of the last column.
+	paint func(cell string) string
 }
 
 // add appends a row of raw values.
@@ -45,11 +50,70 @@ func (t *table) add(values ...string) {
 	t.rows = append(t.rows, row)
 }
 
-// write renders the table without borders, two blanks between columns.
+// write renders the table. Where a terminal is too narrow for it, however it is
+// shortened, each row becomes a record: a broken line of a table is read wrong.
 func (t *table) write(w io.Writer, o Options) error {
-	if o.Width > 0 && !o.Wide {
-		t.fit(o.Width)
+	if o.Width == 0 || o.Wide || t.fit(o.Width) {
+		return t.columns(w, o)
 	}
+	for cut := 1; cut <= t.minor; cut++ {
+		if less := t.without(cut); less.fit(o.Width) {
+			if err := less.columns(w, o); err != nil || o.NoHeaders {
+				return err
+			}
+			_, err := fmt.Fprintf(w, "(-o wide has %s too)\n", strings.Join(t.header[len(less.header):], ", "))
+			return err
+		}
+	}
+	if o.NoHeaders {
+		return t.columns(w, o)
+	}
+	return t.records(w, o.Width)
+}
+
+// without is the table without its last columns.
+func (t *table) without(cut int) *table {
+	n := len(t.header) - cut
+	less := &table{header: t.header[:n], lists: t.lists}
+	for _, c := range t.flexible {
+		if c < n {
+			less.flexible = append(less.flexible, c)
+		}
+	}
+	for _, row := range t.rows {
+		less.rows = append(less.rows, slices.Clone(row[:n]))
+	}
+	return less
+}
+
+// records writes each row as lines of a name and a value. Of items that are not
+// counted, as thousands of process IDs, there are as many as a line holds.
+func (t *table) records(w io.Writer, width int) error {
+	var b strings.Builder
+	names := 0
+	for _, h := range t.header {
+		names = max(names, len(h))
+	}
+	for i, row := range t.rows {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		for c, cell := range row {
+			if l, ok := t.lists[c]; ok && !l.counted {
+				cell = l.shorten(cell, width-names-2)
+			}
+			if c == len(row)-1 {
+				cell = t.painted(cell)
+			}
+			fmt.Fprintf(&b, "%-*s  %s\n", names, t.header[c], cell)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// columns renders without borders, two blanks between columns.
+func (t *table) columns(w io.Writer, o Options) error {
 	var out bytes.Buffer
 	table := tablewriter.NewTable(&out,
 		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
@@ -75,26 +139,34 @@ func (t *table) write(w io.Writer, o Options) error {
 	if err := table.Render(); err != nil {
 		return err
 	}
-	return writeTrimmed(w, out.String())
-}
-
-// writeTrimmed writes lines without the blanks that pad the last column. The
-// table library does not tell when its writer fails, so it is written here.
-func writeTrimmed(w io.Writer, text string) error {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
 	for i, line := range lines {
-		lines[i] = strings.TrimRight(line, " ")
+		lines[i] = strings.TrimRight(line, " ") // what pads the last column
 	}
+	t.colour(lines[len(lines)-len(t.rows):])
+	// The library does not tell when its writer fails, so it is written here.
 	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err
 }
 
-// least is how narrow a shortened column may become.
-const least = 12
+// colour paints the last cell of each row, once nothing is measured any more.
+func (t *table) colour(lines []string) {
+	for i, row := range t.rows {
+		last := row[len(row)-1]
+		lines[i] = strings.TrimSuffix(lines[i], last) + t.painted(last)
+	}
+}
 
-// fit shortens the widest flexible columns until a row fits the width, or all
-// are as narrow as they may be.
-func (t *table) fit(width int) {
+func (t *table) painted(cell string) string {
+	if t.paint == nil {
+		return cell
+	}
+	return t.paint(cell)
+}
+
+// fit shortens the widest flexible columns until a row fits the width. Where
+// none can, it changes nothing and returns false.
+func (t *table) fit(width int) bool {
 	widths := t.widths()
 	total := 2 * (len(widths) - 1)
 	for _, w := range widths {
@@ -104,7 +176,7 @@ func (t *table) fit(width int) {
 	for _, c := range t.flexible {
 		narrowest[c] = t.narrowest(c)
 	}
-	for total > width {
+	for ; total > width; total-- {
 		widest := -1
 		for _, c := range t.flexible {
 			if widths[c] > narrowest[c] && (widest < 0 || widths[c] > widths[widest]) {
@@ -112,29 +184,31 @@ func (t *table) fit(width int) {
 			}
 		}
 		if widest < 0 {
-			break
+			return false
 		}
 		widths[widest]--
-		total--
 	}
 	for _, c := range t.flexible {
 		for _, row := range t.rows {
-			if l, ok := t.lists[c]; ok {
-				row[c] = l.shorten(row[c], widths[c])
-			} else {
-				row[c] = shorten(row[c], widths[c])
-			}
+			row[c] = t.short(c, row[c], widths[c])
 		}
 	}
+	return true
+}
+
+// short is a cell of a column as it fits the width, or as short as it gets.
+func (t *table) short(c int, cell string, width int) string {
+	if l, ok := t.lists[c]; ok {
+		return l.shorten(cell, width)
+	}
+	return shorten(cell, width)
 }
 
 // narrowest is how narrow a column may become.
 func (t *table) narrowest(c int) int {
-	width := max(least, len(t.header[c]))
-	if l := t.lists[c]; l.numbers {
-		for _, row := range t.rows {
-			width = max(width, twwidth.Width(l.shorten(row[c], 0)))
-		}
+	width := len(t.header[c])
+	for _, row := range t.rows {
+		width = max(width, twwidth.Width(t.short(c, row[c], 0)))
 	}
 	return width
 }
@@ -152,79 +226,52 @@ func (t *table) widths() []int {
 	return widths
 }
 
-// itemList is how a cell is a list. Items that are numbers, or ranges of them,
-// are never cut, since a piece of a number is another one.
+// itemList is how a cell is a list. How many items are left out is told only of
+// those that are counted.
 type itemList struct {
 	separator string
-	numbers   bool
+	counted   bool
 }
 
-// shorten keeps the items at the beginning that fit and counts the others. Where
-// not even one fits, that one is cut in its middle.
+// shorten keeps the items at the beginning that fit, and says that there are
+// others. Where not even one fits, that one is shortened as a path is.
 func (l itemList) shorten(cell string, width int) string {
 	if twwidth.Width(cell) <= width {
 		return cell
 	}
 	items := strings.Split(cell, l.separator)
-	left := 0
-	for _, item := range items[1:] {
-		left += l.count(item)
-	}
-	room := width - twwidth.Width(items[0])
-	if room < len(more(left)) && !l.numbers {
-		return shorten(items[0], width-len(more(left))) + more(left)
-	}
-	n := 1
-	for ; n < len(items); n++ {
-		wider, fewer := twwidth.Width(l.separator+items[n]), left-l.count(items[n])
-		if wider+len(more(fewer)) > room {
-			break
+	for n := len(items) - 1; n > 1; n-- {
+		if short := strings.Join(items[:n], l.separator) + l.more(len(items)-n); twwidth.Width(short) <= width {
+			return short
 		}
-		room, left = room-wider, fewer
 	}
-	return strings.Join(items[:n], l.separator) + more(left)
+	left := l.more(len(items) - 1)
+	return shorten(items[0], width-twwidth.Width(left)) + left
 }
 
-func more(n int) string {
-	if n == 0 {
+// more stands for items that are left out.
+func (l itemList) more(n int) string {
+	switch {
+	case n == 0:
 		return ""
+	case l.counted:
+		return fmt.Sprintf(" +%d more", n)
 	}
-	return fmt.Sprintf(" +%d more", n)
+	return l.separator + "…"
 }
 
-// count is how many things an item stands for: a range for all that are in it.
-func (l itemList) count(item string) int {
-	first, last, isRange := strings.Cut(item, "-")
-	if !l.numbers || !isRange {
-		return 1
-	}
-	from, err1 := strconv.Atoi(first)
-	to, err2 := strconv.Atoi(last)
-	if err1 != nil || err2 != nil {
-		return 1
-	}
-	return to - from + 1
-}
-
-// shorten cuts the middle out of a cell: both ends of a path tell something.
+// shorten leaves components out of the middle of a path as far as it takes, but
+// never a piece of one: the last tells most, and a piece of a name is another.
 func shorten(cell string, width int) string {
-	if twwidth.Width(cell) <= width {
+	last := strings.LastIndexByte(cell, '/')
+	if twwidth.Width(cell) <= width || last < 0 {
 		return cell
 	}
-	runes := []rune(cell)
-	head, tail := (width-1)/2, (width-1)-(width-1)/2
-	for head+tail > 0 {
-		if head+tail < len(runes) {
-			short := string(runes[:head]) + "…" + string(runes[len(runes)-tail:])
-			if twwidth.Width(short) <= width {
-				return short
-			}
-		}
-		if head > tail {
-			head--
-		} else {
-			tail--
+	short := cell
+	for at := strings.LastIndexByte(cell[:last], '/'); at >= 0 && twwidth.Width(short) > width; at = strings.LastIndexByte(cell[:at], '/') {
+		if less := cell[:at+1] + "…" + cell[last:]; twwidth.Width(less) < twwidth.Width(short) {
+			short = less
 		}
 	}
-	return "…"
+	return short
 }

@@ -35,7 +35,7 @@ func verdict(r *compare.Report) string {
 	for n := len(heads); n > 0; n-- {
 		full := line + ": " + strings.Join(heads[:n], ", ")
 		if n < len(heads) {
-			full += ", …"
+			full += ", and " + many(len(heads)-n, "more kind", "more kinds")
 		}
 		if full += unseen; len(full) <= firstLine {
 			return full
@@ -91,13 +91,14 @@ func headlines(r *compare.Report) []string {
 
 // coverage says what was looked at, by how many checks, and from where.
 func coverage(r *compare.Report) string {
-	line := fmt.Sprintf("%s in %s, layout %s, %s", many(r.Coverage.Processes, "process", "processes"),
-		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), ran(r))
-	if n := r.LeftOut; n > 0 {
-		line += fmt.Sprintf(" (left out: %d of the host as a whole)", n)
-	}
+	who := many(r.Coverage.Processes, "process", "processes")
 	if n := r.Coverage.Skipped; n > 0 {
-		line += "; " + many(n, "process", "processes") + " not looked at"
+		who = fmt.Sprintf("%d of %s looked at,", r.Coverage.Processes-n, who)
 	}
-	return line + "; the reader's namespace is " + readerNS(r.Reader)
+	checks := ran(r)
+	if n := r.LeftOut; n > 0 {
+		checks += fmt.Sprintf(" (left out: %d of the host as a whole)", n)
+	}
+	return fmt.Sprintf("%s in %s, layout %s, %s; nsinspect's own cgroup namespace is %s", who,
+		many(r.Coverage.Namespaces, "cgroup namespace", "cgroup namespaces"), known(r.Layout), checks, readerNS(r.Reader))
 }

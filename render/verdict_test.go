@@ -58,7 +58,11 @@ func TestVerdict(t *testing.T) {
 		// Of several kinds as many as there is room for, the gravest first.
 		{
 			found(63, 0, "dead-root", compare.Error, 1, "stale-mount-root", compare.Error, 1, "visitor", compare.Info, 1),
-			"2 errors: 1 cgroup namespace root was removed, …",
+			"2 errors: 1 cgroup namespace root was removed, and 1 more kind",
+		},
+		{
+			found(63, 0, "dead-root", compare.Error, 1, "stale-mount-root", compare.Error, 1, "foreign-mount-root", compare.Warning, 1),
+			"2 errors, 1 warning: 1 cgroup namespace root was removed, and 2 more kinds",
 		},
 		{
 			found(63, 0, "dead-root", compare.Error, 2, "cgroup-driver-mismatch", compare.Error, 1),
@@ -115,10 +119,10 @@ func TestCoverage(t *testing.T) {
 		checks, leftOut int
 		want            string
 	}{
-		{inspect.InitialCgroupNS, 0, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; the reader's namespace is 4026531835 (initial)"},
-		{4026532611, 1, 2, 0, "3 processes in 1 cgroup namespace, layout hybrid, 2 of 24 checks; 1 process not looked at; the reader's namespace is 4026532611"},
-		{4026532611, 1, 24, 2, "3 processes in 1 cgroup namespace, layout hybrid, 22 of 24 checks (left out: 2 of the host as a whole); 1 process not looked at; the reader's namespace is 4026532611"},
-		{0, 2, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; 2 processes not looked at; the reader's namespace is not known"},
+		{inspect.InitialCgroupNS, 0, 24, 0, "3 processes in 1 cgroup namespace, layout hybrid, 24 checks; nsinspect's own cgroup namespace is 4026531835 (initial)"},
+		{4026532611, 1, 2, 0, "2 of 3 processes looked at, in 1 cgroup namespace, layout hybrid, 2 of 24 checks; nsinspect's own cgroup namespace is 4026532611"},
+		{4026532611, 1, 24, 2, "2 of 3 processes looked at, in 1 cgroup namespace, layout hybrid, 22 of 24 checks (left out: 2 of the host as a whole); nsinspect's own cgroup namespace is 4026532611"},
+		{0, 2, 24, 0, "1 of 3 processes looked at, in 1 cgroup namespace, layout hybrid, 24 checks; nsinspect's own cgroup namespace is not known"},
 	} {
 		r := leaving(c.leftOut, only(c.checks, found(3, c.skipped)))
 		r.Reader = inspect.Reader{CgroupNS: c.ns}

@@ -17,11 +17,11 @@ func commaList(s string) []string {
 	return list
 }
 
-// pid reads an operand as a process ID; "self" is the reader.
+// pid reads an operand as a process ID; "self" is nsinspect itself.
 func (in *invocation) pid(operand string) (int, error) {
 	if operand == "self" {
 		if in.fs.Reader.PID == 0 {
-			return 0, usageError("self: this procfs does not show the reader")
+			return 0, usageError("self: this procfs does not show nsinspect itself")
 		}
 		return in.fs.Reader.PID, nil
 	}
@@ -30,6 +30,15 @@ func (in *invocation) pid(operand string) (int, error) {
 		return 0, usageError("%q is not a process ID: it is a positive number, or self", operand)
 	}
 	return int(pid), nil
+}
+
+// named is a process for a command to paste: nsinspect's own ID is nobody's by
+// then.
+func (in *invocation) named(id int) string {
+	if in.flags.Args().First() == "self" && id == in.fs.Reader.PID {
+		return "self"
+	}
+	return strconv.Itoa(id)
 }
 
 // operands are at most so many (most < 0: any number).

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -68,7 +67,7 @@ func runCompare(ctx context.Context, in *invocation) (int, error) {
 func (in *invocation) goOn(c *compare.Comparison, s *inspect.Subject) {
 	switch {
 	case c.Verdict.Worse(compare.VerdictUnknown):
-		in.hint("'" + in.next("doctor", strconv.Itoa(s.Process.PID)) + "' says what is wrong and how to mend it")
+		in.hint("'" + in.next("doctor", in.named(s.Process.PID)) + "' says what is wrong and how to mend it")
 	case c.Known != compare.Entered:
 		in.hintDenied(s.Skipped)
 	default:

@@ -14,7 +14,7 @@ func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide (all rows, nothing shortened) or json"},
 		toggle("json", "the same as -o json", "J"),
-		toggle("no-headers", "tables alone, without column names and titles"),
+		toggle("no-headers", "tables and findings alone, without column names and titles"),
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always or never"},
 		&cli.StringFlag{Name: "proc", Usage: "read the procfs at `DIR`", DefaultText: "$NSINSPECT_PROC, else /proc"},
 		&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "read with `N` threads", DefaultText: "one for each processor"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,7 +21,7 @@ func (r *runner) lab() *cli.Command {
 		Name:  "lab",
 		Usage: "make the textbook situations on this host, to learn from and to try the tool on",
 		UsageText: "nsinspect lab HIERARCHY [--keep] [--json]   walk through the example of cgroup_namespaces(7) in a\n" +
-			"   hierarchy, as freezer, memory, cpu,cpuacct, name=systemd or unified\n" +
+			"   hierarchy, as freezer, name=systemd or unified\n" +
 			"nsinspect lab run [--only LIST] [-- COMMAND...]   start COMMAND (default: $SHELL) in new namespaces",
 		Flags: flags(
 			toggle("keep", "stop before the mending, say what to try in another terminal, and wait for Ctrl-C"),
@@ -63,7 +64,26 @@ func (in *invocation) labRun(ctx context.Context, command []string) (int, error)
 	config.Stdout, _ = in.process.Stdout.(*os.File)
 	config.Stderr, _ = in.process.Stderr.(*os.File)
 	status, err := lab.Run(ctx, config)
+	if errors.Is(err, lab.ErrCommand) {
+		return 0, commandError{err}
+	}
 	return status, hinted(err)
+}
+
+// commandError is that of a command that could not be executed. Who may see what
+// has nothing to do with it.
+type commandError struct{ error }
+
+func (e commandError) Unwrap() error { return e.error }
+
+// exitStatus is as of a shell, env(1) and nsenter(1). What is not found in PATH
+// has no errno.
+func (e commandError) exitStatus() int {
+	var errno syscall.Errno
+	if !errors.As(e.error, &errno) || errno == syscall.ENOENT {
+		return statusNotFound
+	}
+	return statusNotExecuted
 }
 
 // labWalk tells each step as it is done; as JSON all of them at the end, or
@@ -78,14 +98,14 @@ func (in *invocation) labWalk(ctx context.Context, hierarchy string) (int, error
 			document.Kept, told = &kept, true
 			return render.LabJSON(in.out, document)
 		}
-		return render.LabKept(in.out, kept)
+		return render.LabKept(in.out, kept, in.style)
 	}
 	ok, err := lab.Walk(ctx, config, func(s lab.Step) error {
 		document.Steps = append(document.Steps, render.Step(s))
 		if in.format == "json" {
 			return nil
 		}
-		return render.LabStep(in.out, render.Step(s))
+		return render.LabStep(in.out, render.Step(s), in.style)
 	})
 	if in.format == "json" && !told && len(document.Steps) > 0 {
 		if werr := render.LabJSON(in.out, document); werr != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"nsinspect/compare"
 )
 
 // usage is the error of a command line that cannot be understood.
@@ -28,11 +30,22 @@ func withHelp(err error, command *cli.Command) error {
 	return fmt.Errorf("%w; see 'nsinspect %s --help'", err, command.Name)
 }
 
-// longFlag is how the library names a flag, whatever was typed.
-var longFlag = regexp.MustCompile(` -([a-z][a-z-]+:)`)
+// The library's messages: how it names a flag, whatever was typed, and what it
+// says of a value that it cannot read.
+var (
+	longFlag = regexp.MustCompile(` -([a-z][a-z-]+:)`)
+	badValue = regexp.MustCompile(`(?s)^invalid (boolean )?value (".*") for (?:flag )?(--?[a-z-]+): `)
+)
 
 // libraryError is a message of the library's, as ours are.
 func libraryError(err error) error {
+	if m := badValue.FindStringSubmatch(longFlag.ReplaceAllString(err.Error(), " --$1")); m != nil {
+		kind := "it is a number"
+		if m[1] != "" {
+			kind = "it takes no value"
+		}
+		return usageError("%s %s: %s", m[3], m[2], kind)
+	}
 	text := longFlag.ReplaceAllString(err.Error(), " --$1")
 	return usageError("%s", strings.ToLower(text[:1])+text[1:])
 }
@@ -78,10 +91,22 @@ func (l *line) take(word string, rest []string) ([]string, error) {
 		return l.takeFlag("--help", rest)
 	default:
 		if l.command = l.app.Command(word); l.command == nil {
-			return nil, usageError("unknown command %q", word)
+			return nil, unknownCommand(l.app, word)
 		}
 	}
 	return rest, nil
+}
+
+// unknownCommand says which command may have been meant.
+func unknownCommand(app *cli.App, word string) error {
+	var names []string
+	for _, c := range app.Commands {
+		names = append(names, c.Name)
+	}
+	if near := compare.Near(word, names); near != "" {
+		return usageError("unknown command %q, perhaps %s", word, near)
+	}
+	return usageError("unknown command %q", word)
 }
 
 // takeFlag takes a flag, and its value where that is a word of its own.

@@ -60,7 +60,7 @@ func runRemount(ctx context.Context, in *invocation) (int, error) {
 		return 0, err
 	}
 	if !in.flags.Bool("apply") && in.format != "json" {
-		in.hintApply(plan, include)
+		in.hintApply(plan, in.named(plan.Process.TID), include)
 	}
 	return in.finish(status, plan.Skipped), nil
 }
@@ -81,7 +81,7 @@ func (in *invocation) unended(ctx context.Context) (context.Context, context.Can
 
 // hintApply says what does what a plan has to do, and that it leaves what the
 // plan refuses.
-func (in *invocation) hintApply(p *remount.Plan, include string) {
+func (in *invocation) hintApply(p *remount.Plan, process, include string) {
 	if !slices.ContainsFunc(p.Mounts, func(m remount.Mount) bool { return m.Mends() }) {
 		return
 	}
@@ -92,7 +92,7 @@ func (in *invocation) hintApply(p *remount.Plan, include string) {
 	if p.Status() == remount.StatusFailed {
 		does = "mends what can be mended; the rest stays as it is until what is said of it is done"
 	}
-	in.hint(fmt.Sprintf("'nsinspect remount %d%s --apply' %s", p.Process.TID, include, does))
+	in.hint(fmt.Sprintf("'nsinspect remount %s%s --apply' %s", process, include, does))
 }
 
 // showRemount presents a plan, or what has become of it.

@@ -30,7 +30,7 @@ func TestHintApply(t *testing.T) {
 		for _, a := range c.actions {
 			p.Mounts = append(p.Mounts, remount.Mount{Action: a})
 		}
-		in.hintApply(p, c.include)
+		in.hintApply(p, "70", c.include)
 		if said.String() != c.want {
 			t.Errorf("%v: %q, want %q", c.actions, said.String(), c.want)
 		}

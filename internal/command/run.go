@@ -27,7 +27,9 @@ const (
 	statusOK          = 0
 	statusFound       = 1
 	statusFailed      = 2
-	statusInterrupted = 130 // 128 + SIGINT, as a shell has it
+	statusNotExecuted = 126 // of a lab's command, as a shell has it
+	statusNotFound    = 127
+	statusInterrupted = 130 // 128 + SIGINT
 )
 
 // Process is all that a run has from outside.
@@ -47,6 +49,7 @@ func Run(ctx context.Context, p Process) int {
 	r := &runner{process: p, out: &sink{w: p.Stdout}}
 	status, err := r.run(ctx)
 	var hinted hintedError
+	var command commandError
 	switch {
 	case r.interrupted:
 		return statusInterrupted
@@ -58,6 +61,8 @@ func Run(ctx context.Context, p Process) int {
 	if err != nil {
 		r.say(err.Error())
 		switch {
+		case errors.As(err, &command):
+			return command.exitStatus()
 		case errors.As(err, &hinted):
 			r.hint(hinted.hint)
 		case errors.Is(err, inspect.ErrHidden), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):

@@ -417,6 +417,8 @@ func textRemedies(text string) map[string]string {
 			point = strings.Fields(trimmed)[2]
 		case strings.HasPrefix(trimmed, "mend it"):
 			inside = true
+		case strings.HasPrefix(trimmed, "or by hand"): // what came before was a command of nsinspect's
+			delete(blocks, point)
 		case strings.HasPrefix(trimmed, "then see:"):
 			inside = false
 		case inside:

@@ -220,7 +220,7 @@ func (l *keptLab) mend(t *testing.T) {
 		if root() != c.root {
 			t.Errorf("after %q the mount's root is %s", c.args, root())
 		}
-		if c.args[0] == "doctor" && c.status == 1 && !strings.Contains(r.Stdout, "): nsinspect remount "+pid+" --apply, or by hand\n") {
+		if c.args[0] == "doctor" && c.status == 1 && !strings.Contains(r.Stdout, "):\n           nsinspect remount "+pid+" --apply\n         or by hand, as root on the host:\n") {
 			t.Errorf("doctor does not name the command:\n%s", r.Stdout)
 		}
 	}

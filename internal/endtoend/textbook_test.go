@@ -117,7 +117,7 @@ func (b *textbook) compareTable(t *testing.T) {
 	}
 	own, host := lt.Namespace(t, b.shell.PID, "cgroup"), lt.Namespace(t, os.Getpid(), "cgroup")
 	head, _, _ := strings.Cut(r.Stdout, "\n")
-	if want := fmt.Sprintf("%s sh (root): cgroup namespace %d; the reader's is %d (initial)", pid, own, host); head != want {
+	if want := fmt.Sprintf("%s sh (root): cgroup namespace %d; nsinspect's own is %d (initial)", pid, own, host); head != want {
 		t.Errorf("head %q, want %q", head, want)
 	}
 }

@@ -63,7 +63,7 @@ func TestLiveThread(t *testing.T) {
 		t.Errorf("%s", dump(f))
 	}
 	text := lt.Run(t, "doctor", strconv.Itoa(pid)).Stdout
-	for _, want := range []string{fmt.Sprintf("as thread %d of %d ", tid, pid), fmt.Sprintf("does not list %d\n", tid)} {
+	for _, want := range []string{fmt.Sprintf("as thread %d of %d ", tid, pid), fmt.Sprintf("confirmed: thread %d is not in ", tid)} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
